@@ -16,6 +16,8 @@ from typing import Literal
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+from pytest_gpuexp.gpus import visible_gpus
+
 DISTRIBUTION = "pytest-gpuexp"
 EXTRAS = ("hydra", "modal", "slurm", "stats", "tigris", "wandb", "xdist")
 OLDEST_PYTHON = (3, 11)
@@ -56,7 +58,8 @@ class Machine:
     requires: Sequence[str] | None
     plugin_registered: bool
     gpus: Sequence[str] = ()
-    visible_devices: str | None = None
+    usable: Sequence[str] = ()  # what runs may be given, as CUDA_VISIBLE_DEVICES names them
+    visible_devices: str | None = None  # CUDA_VISIBLE_DEVICES itself
     torch: Torch | None = None
 
 
@@ -107,6 +110,7 @@ def look(environ: Mapping[str, str]) -> Machine:
         requires=tuple(importlib.metadata.requires(DISTRIBUTION) or ()) if known else None,
         plugin_registered=any(plugin.value == "pytest_gpuexp.plugin" for plugin in plugins),
         gpus=list_gpus(Path("/proc/driver/nvidia/gpus")),
+        usable=visible_gpus(environ),
         visible_devices=environ.get("CUDA_VISIBLE_DEVICES"),
         torch=ask_torch(sys.executable) if "torch" in installed else None,
     )
@@ -201,7 +205,7 @@ def _gpus(machine: Machine) -> Finding:
     advice = ""
     if machine.visible_devices is not None:
         value += f" (CUDA_VISIBLE_DEVICES={machine.visible_devices})"
-        if machine.gpus and machine.visible_devices.strip() in ("", "-1"):
+        if machine.gpus and not machine.usable:
             advice = "CUDA_VISIBLE_DEVICES hides every GPU; unset it to use them"
     return Finding(topic="compute", name="GPUs", value=value, advice=advice)
 

@@ -37,6 +37,7 @@ HEALTHY = Machine(
     ),
     plugin_registered=True,
     gpus=("GPU 0: NVIDIA A10 (UUID: GPU-1)",),
+    usable=("0",),
     torch=Torch(version="2.13.0", cuda="12.8", devices=1),
 )
 
@@ -136,7 +137,7 @@ def test_a_torch_that_cannot_be_imported_shows_why_without_breaking_the_core() -
 
 @pytest.mark.parametrize("hidden", ["", "-1"])
 def test_gpus_that_the_environment_hides_are_told(hidden: str) -> None:
-    found = find(replace(HEALTHY, visible_devices=hidden), "GPUs")
+    found = find(replace(HEALTHY, usable=(), visible_devices=hidden), "GPUs")
 
     assert found.value.endswith(f"(CUDA_VISIBLE_DEVICES={hidden})")
     assert found.advice == "CUDA_VISIBLE_DEVICES hides every GPU; unset it to use them"
@@ -211,5 +212,6 @@ def test_of_the_environment_only_the_visible_devices_are_kept() -> None:
     machine = doctor.look({"CUDA_VISIBLE_DEVICES": "1", "WANDB_API_KEY": "hunter2"})
 
     assert machine.visible_devices == "1"
+    assert machine.usable == ("1",)
     assert "hunter2" not in repr(machine)
     assert machine.installed["pytest"]
