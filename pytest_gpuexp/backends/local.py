@@ -1,0 +1,219 @@
+"""This machine: one isolated process a run, children of a snapshot."""
+
+from __future__ import annotations
+
+import select
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from pytest_gpuexp import processes, recording, transport
+from pytest_gpuexp.errors import BackendUnavailable
+from pytest_gpuexp.records import Attempt, ExperimentResult, Job, Outcome
+from pytest_gpuexp.storage.local import LocalStorage
+from pytest_gpuexp.wire import Channel, Message
+
+_THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+_CLOSE_SECONDS = 10.0
+
+
+class LocalBackend:
+    """Runs attempts in a snapshot of this project, which outlives a killed controller.
+
+    ``notices`` collects what the user should be told once, as why runs are not forked.
+    """
+
+    name = "local"
+
+    def __init__(
+        self,
+        *,
+        greeting: Mapping[str, Any],
+        storage: LocalStorage,
+        environ: Mapping[str, str],
+        gpus: Sequence[str],
+        cores: int,
+        parallelism: int,
+    ) -> None:
+        """Start the snapshot at once: it imports the experiments while the session collects them.
+
+        ``greeting`` tells it how to be this session's pytest.
+        """
+        self._greeting = {**greeting, "one_shot": False}
+        self._storage = storage
+        self._environ = dict(environ)
+        self._gpus = tuple(gpus)
+        self._threads = max(1, cores // parallelism)
+        self.lookahead = parallelism
+        self.notices: list[str] = []
+        self._paths: list[str] = []
+        self._tasks: dict[str, tuple[Attempt, Job]] = {}
+        self._running: dict[str, tuple[tuple[str, ...], int, float]] = {}
+        self._start()
+
+    def _start(self) -> None:
+        ours, theirs = socket.socketpair()
+        self._output = tempfile.TemporaryFile()
+        one_thread = dict.fromkeys(_THREADS, "1")
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "pytest_gpuexp.worker", str(theirs.fileno())],
+            pass_fds=[theirs.fileno()],
+            stdin=subprocess.DEVNULL,
+            stdout=self._output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            env={
+                **self._environ,
+                # Threads begun by an import would be missing in a forked child, which then hangs.
+                **one_thread,
+                "PYTORCH_NVML_BASED_CUDA_CHECK": "1",
+                "PYTEST_GPUEXP_WORKER": "1",
+            },
+        )
+        theirs.close()
+        self._channel = Channel(ours)
+        self._channel.send(self._greeting)
+        self._handle = f"{self._process.pid}:{processes.start_time(self._process.pid)}"
+        for path in self._paths:
+            self._channel.send({"op": "collect", "path": path})
+
+    def collect(self, path: Path) -> None:
+        """Have the snapshot import the experiment ``path``."""
+        self._paths.append(str(path))
+        self._channel.send({"op": "collect", "path": str(path)})
+
+    def prepare(self, provenance: bytes) -> None:
+        """Give the snapshot what ends every record; to be called before the first ``submit``."""
+        self._greeting["provenance"] = provenance.decode()
+        self._channel.send({"op": "provenance", "text": provenance.decode()})
+
+    def submit(self, attempt: Attempt) -> Job:
+        """Queue ``attempt`` in the snapshot."""
+        if self._channel.closed:
+            self._start()
+        folder = self._storage.path(recording.run_folder(attempt))
+        folder.mkdir(parents=True, exist_ok=True)
+        job = Job(key=attempt.key, backend=self.name, handle=f"{self._handle}:{attempt.key}")
+        self._tasks[attempt.key] = (attempt, job)
+        self._channel.send(
+            {
+                "op": "run",
+                "job": attempt.key,
+                "attempt": transport.attempt_to_plain(attempt),
+                "folder": str(folder),
+                "log": str(folder / "log.txt"),
+                "gpus": self._wanted(attempt),
+                "hide_gpus": bool(self._gpus),
+                "threads": self._threads,
+                "environment": self._run_environment(attempt),
+            }
+        )
+        return job
+
+    def poll(self, jobs: Collection[Job], *, timeout: float) -> dict[Job, Outcome]:
+        """Return what has ended, waiting up to ``timeout`` seconds for the first."""
+        finished: dict[Job, Outcome] = {}
+        if not select.select([self._channel], [], [], timeout)[0]:
+            return finished
+        for message in self._channel.receive():
+            self._take(message, finished)
+        if self._channel.closed:
+            self._lose(finished)
+        return finished
+
+    def running(self) -> Mapping[str, float]:
+        """Return the keys of the attempts that execute right now, with their ages in seconds."""
+        now = time.monotonic()
+        return {key: now - started for key, (_, _, started) in self._running.items()}
+
+    def cancel(self, jobs: Collection[Job]) -> None:
+        """End ``jobs``: those that run get SIGTERM, and SIGKILL after their grace."""
+        self._channel.send({"op": "cancel", "jobs": [job.key for job in jobs]})
+
+    def close(self) -> None:
+        """End the snapshot."""
+        self._channel.send({"op": "close"})
+        self._channel.close()
+        try:
+            self._process.wait(_CLOSE_SECONDS)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        self._output.close()
+
+    def _wanted(self, attempt: Attempt) -> int:
+        if not self._gpus:
+            return 0
+        return 1 if attempt.spec.gpus is None else attempt.spec.gpus
+
+    def _run_environment(self, attempt: Attempt) -> dict[str, str]:
+        threads = {name: self._environ.get(name, str(self._threads)) for name in _THREADS}
+        return {**threads, "PYTEST_GPUEXP_RUN": attempt.key}
+
+    def _take(self, message: Message, finished: dict[Job, Outcome]) -> None:
+        if "started" in message:
+            key = message["started"]
+            self._running[key] = (tuple(message["devices"]), message["pid"], time.monotonic())
+        elif "hazard" in message:
+            self.notices.append(_notice(message))
+        elif "withdrawn" in message:
+            attempt, job = self._tasks.pop(message["withdrawn"])
+            finished[job] = Outcome(result=self._ended(attempt, "cancelled", "never started", 0.0))
+        else:
+            self._running.pop(message["done"], None)
+            _, job = self._tasks.pop(message["done"])
+            finished[job] = transport.outcome_from_plain(message["outcome"])
+
+    def _lose(self, finished: dict[Job, Outcome]) -> None:
+        """Settle what the snapshot held when it died; raise where it had never begun to work."""
+        self._process.wait()
+        self._output.seek(0)
+        said = self._output.read().decode(errors="replace").strip()
+        if not self._running and not finished:
+            raise BackendUnavailable(
+                "the local snapshot, the process that imports the experiments and forks the runs, "
+                f"ended with code {self._process.returncode} before it could work:\n{said[-4000:]}"
+            )
+        for key, (attempt, job) in list(self._tasks.items()):
+            _, pid, _ = self._running.get(key, ((), 0, 0.0))
+            if pid:
+                processes.signal_group(pid, signal.SIGKILL)
+            result = self._ended(attempt, "lost", _LOST, time.time() if pid else 0.0)
+            finished[job] = Outcome(result=recording.commit(self._storage, result, b""))
+        self._tasks.clear()
+        self._running.clear()
+
+    def _ended(
+        self, attempt: Attempt, status: Any, message: str, started: float
+    ) -> ExperimentResult:
+        return recording.result_without_worker(
+            attempt,
+            folder=self._storage.path(recording.run_folder(attempt)),
+            status=status,
+            error_type=status.capitalize(),
+            error_message=message,
+            started=started,
+            devices=(),
+        )
+
+
+_LOST = (
+    "the snapshot that supervised the run was killed from outside. Run it again; "
+    "if memory was short, lower --parallelism."
+)
+
+
+def _notice(message: Message) -> str:
+    if message["isolation"] == "spawn":
+        return (
+            f"runs start in fresh interpreters, which is slower: {message['hazard']}. "
+            "Move that out of module level to have them forked."
+        )
+    return f"runs are forked as asked, although {message['hazard']}; they may hang."
+

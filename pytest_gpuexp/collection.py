@@ -1,0 +1,209 @@
+"""Experiment files as collected modules, and their runs as light items."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pytest_gpuexp import binding, handlers, naming
+from pytest_gpuexp.errors import GpuexpError, UsageProblems
+from pytest_gpuexp.handlers import Handler
+from pytest_gpuexp.judging import CriterionItem, ThresholdItem, criterion_items
+from pytest_gpuexp.overrides import Overrides, unknown_names
+from pytest_gpuexp.records import Experiment, RunSpec
+from pytest_gpuexp.rewriting import ExperimentFinder
+from pytest_gpuexp.settings import Settings
+
+
+class ExperimentItem(pytest.Item):
+    """One run, as the controller holds it: enough to select, show and dispatch it.
+
+    It is not a pytest Function, so that ten thousand of them cost little; the real item is built
+    where the run executes.
+    """
+
+    def __init__(self, *, spec: RunSpec, handler: Handler, **keywords: Any) -> None:
+        """Stand for ``spec``, with the marks of ``handler``."""
+        super().__init__(**keywords)
+        self.spec = spec
+        self.handler = handler
+        self.own_markers.extend(handler.marks)
+        if handler.row_marks:
+            for mark in handler.marks_of(spec):
+                self.add_marker(getattr(pytest.mark, mark.name).with_args(*mark.args, **mark.kwargs))
+
+    @property
+    def obj(self) -> Callable[..., Any]:
+        """The handler; pytest evaluates the conditions of marks in its globals."""
+        return self.handler.function
+
+    @property
+    def function(self) -> Callable[..., Any]:
+        """The handler, where ``-k`` looks for its attributes."""
+        return self.handler.function
+
+    def added_marks(self) -> list[pytest.Mark]:
+        """Return the marks that the handler does not have: of its row, or added by a conftest."""
+        known = list(self.handler.marks)
+        return [mark for mark in self.own_markers if mark not in known]
+
+    def reportinfo(self) -> tuple[os.PathLike[str] | str, int | None, str]:
+        """Return where the handler stands."""
+        return self.path, self.handler.function.__code__.co_firstlineno - 1, self.name
+
+    def runtest(self) -> None:
+        """Refuse: a run is dispatched, never executed in the controller's own loop."""
+        raise GpuexpError(
+            f"{self.nodeid} was run by another plugin's loop. Let pytest-gpuexp dispatch it: "
+            "leave out the plugin that replaces pytest_runtestloop."
+        )
+
+
+class ExperimentModule(pytest.Module):
+    """An ``exp_*.py`` file; ``kit`` is what its session gives it."""
+
+    kit: Kit
+    experiment: Experiment
+    handlers: Sequence[Handler] = ()
+
+    def istestfunction(self, obj: object, name: str) -> bool:
+        """Leave all functions to us."""
+        return False
+
+    def istestclass(self, obj: object, name: str) -> bool:
+        """Leave all classes to us."""
+        return False
+
+    def prepare(self) -> None:
+        """Import the module and make its fixtures, and ours, known; a worker needs no more."""
+        for _ in super().collect():
+            pass  # what another plugin makes of a class or a function here is not a run
+        pytest.register_fixture(name="runner", func=binding.runner, node=self)
+
+    def collect(self) -> Iterable[pytest.Item]:
+        """Yield the module's runs, handler by handler, then its criteria."""
+        self.prepare()
+        if self.kit.overrides is None:
+            return []
+        try:
+            self._read(self.kit.overrides)
+        except UsageProblems as error:
+            raise self.CollectError(str(error)) from None
+        runs: list[pytest.Item] = [
+            ExperimentItem.from_parent(self, name=spec.name, spec=spec, handler=handler)
+            for handler in self.handlers
+            for spec in handler.specs
+            if self.kit.selects(spec)
+        ]
+        self.kit.filtered_out += sum(len(one.specs) for one in self.handlers) - len(runs)
+        return [*runs, *criterion_items(self, self.experiment, self.handlers)]
+
+    def _read(self, overrides: Overrides) -> None:
+        path = Path(os.path.relpath(self.path, self.config.rootpath)).as_posix()
+        functions = handlers.find_functions(self.obj, self.kit.functions)
+        self.experiment = handlers.read_experiment(self.obj, path)
+        read: list[Handler] = []
+        problems: list[str] = []
+        for name, function in functions:
+            try:
+                handler = handlers.read_handler(
+                    name,
+                    function,
+                    self.experiment,
+                    overrides=overrides,
+                    settings=self.kit.settings,
+                )
+            except UsageProblems as error:
+                problems += [f"{name}: {problem}" for problem in error.problems]
+                continue
+            read.append(handler)
+            problems += binding.fixture_problems(self, handler.function, handler.specs)
+        if problems:
+            raise UsageProblems(path, problems)
+        self.handlers = tuple(read)
+
+
+class Kit:
+    """The plugin that collects experiment files, and what they are expanded with."""
+
+    def __init__(
+        self, config: pytest.Config, settings: Settings, overrides: Overrides | None
+    ) -> None:
+        """Expand with ``overrides``; None makes modules importable but collects no runs."""
+        self.settings = settings
+        self.overrides = overrides
+        self.functions: list[str] = config.getini("gpuexp_functions")
+        self.modules: dict[Path, ExperimentModule] = {}
+        self.filtered_out = 0
+        self.on_module: Callable[[Path], None] = lambda path: None
+        self._patterns: list[str] = config.getini("gpuexp_files")
+        self._finder = ExperimentFinder(config, self.is_experiment)
+
+    def is_experiment(self, path: Path) -> bool:
+        """Return whether ``path`` is an experiment's by its name."""
+        return naming.is_experiment(path, self._patterns)
+
+    def selects(self, spec: RunSpec) -> bool:
+        """Return whether ``--gpuexp-filter`` keeps ``spec``."""
+        expression = self.overrides.filter if self.overrides else None
+        return expression is None or expression.evaluate({**spec.parameters, "seed": spec.seed})
+
+    def take(
+        self, file_path: Path, parent: pytest.Collector, collectors: list[pytest.Collector]
+    ) -> list[pytest.Collector]:
+        """Return ``collectors`` of an experiment's file with ours in the place of pytest's."""
+        self._finder.install()
+        self.on_module(file_path)
+        module = ExperimentModule.from_parent(parent, path=file_path)
+        module.kit = self
+        self.modules[file_path] = module
+        others = [one for one in collectors if type(one) is not pytest.Module]
+        return [*others, module]
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_collection_modifyitems(
+        self, config: pytest.Config, items: list[pytest.Item]
+    ) -> None:
+        """Put criteria behind all runs, and check what only the whole session shows."""
+        read = [module for module in self.modules.values() if module.handlers]
+        if not read or self.overrides is None:
+            return
+        problems = _clashes(read) + unknown_names(self.overrides, _known_names(read))
+        if problems:
+            raise pytest.UsageError(str(UsageProblems("experiments", problems)))
+        last = [item for item in items if isinstance(item, (CriterionItem, ThresholdItem))]
+        if last:
+            rest = [item for item in items if not isinstance(item, (CriterionItem, ThresholdItem))]
+            items[:] = [*rest, *last]
+
+    def pytest_unconfigure(self) -> None:
+        """Leave the import system as it was."""
+        self._finder.remove()
+
+
+def _clashes(modules: Iterable[ExperimentModule]) -> list[str]:
+    first: dict[str, str] = {}
+    problems: list[str] = []
+    for module in modules:
+        mine = module.experiment
+        other = first.setdefault(mine.experiment_id, mine.path)
+        if other != mine.path:
+            problems.append(
+                f"{other} and {mine.path} are both experiment {mine.experiment_id!r}; "
+                "rename one, or they would share their results"
+            )
+    return problems
+
+
+def _known_names(modules: Iterable[ExperimentModule]) -> set[str]:
+    return {
+        name
+        for module in modules
+        for handler in module.handlers
+        for name in {*handler.specs[0].parameters, *handlers.arguments(handler.function)}
+        - {"runner", "request"}
+    }

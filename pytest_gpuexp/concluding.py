@@ -1,0 +1,45 @@
+"""What a session's results amount to, experiment by experiment."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from pytest_gpuexp import criteria, summary
+from pytest_gpuexp.conclusions import ExperimentReport, Judgement
+from pytest_gpuexp.records import Experiment, ExperimentResult, RunSpec
+
+
+def conclude(
+    experiment: Experiment,
+    specs: Sequence[RunSpec],
+    results: Mapping[str, ExperimentResult],
+    judgements: Sequence[Judgement],
+    *,
+    executed_by: str,
+) -> ExperimentReport:
+    """Return the report of ``experiment`` as its file defines it now.
+
+    ``specs`` are all its runs, selected or not; ``results`` the newest result of each, by run id.
+    """
+    known = [results[spec.run_id] for spec in specs if spec.run_id in results]
+    variants = summary.summarise_variants(known)
+    return ExperimentReport(
+        experiment=experiment,
+        variants=variants,
+        judgements=judgements,
+        assessment=criteria.assess(experiment, variants, judgements),
+        status="completed" if _all_completed(known, len(specs)) else "partial",
+        executed_by=executed_by,
+        started_at=min((result.started_at for result in known), default=""),
+        completed_at=max((result.completed_at for result in known), default=""),
+    )
+
+
+def evaluations(results: Iterable[ExperimentResult], judgements: Iterable[Judgement]) -> int:
+    """Return how many verdicts were reached: by runs with assertions, and by criteria."""
+    by_runs = sum(result.verdict != "not_evaluated" for result in results)
+    return by_runs + sum(judgement.verdict != "not_evaluated" for judgement in judgements)
+
+
+def _all_completed(known: Sequence[ExperimentResult], expected: int) -> bool:
+    return len(known) == expected and all(result.status == "completed" for result in known)

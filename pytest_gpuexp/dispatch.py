@@ -1,0 +1,67 @@
+"""Keeps a bounded number of attempts in a backend's hands until all have ended."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+
+from pytest_gpuexp.protocols import Backend
+from pytest_gpuexp.records import Attempt, Job, Outcome
+
+_CANCEL_ROUNDS = 60
+_CANCEL_SECONDS = 0.1
+
+
+class Dispatch:
+    """One session's way of a list of attempts through a backend.
+
+    ``flying`` are the attempts in the backend's hands, by job.
+    """
+
+    def __init__(
+        self,
+        backend: Backend,
+        *,
+        parallelism: int,
+        on_submitted: Callable[[Attempt, Job], None],
+        poll_seconds: float = 0.2,
+    ) -> None:
+        """Hold at most ``parallelism`` attempts, and what the backend wants ahead, in flight."""
+        self._backend = backend
+        self._most = parallelism + backend.lookahead
+        self._on_submitted = on_submitted
+        self._poll_seconds = poll_seconds
+        self.flying: dict[Job, Attempt] = {}
+
+    def run(self, attempts: Iterable[Attempt]) -> Iterator[Sequence[tuple[Attempt, Outcome]]]:
+        """Submit ``attempts`` in order, and yield what has ended; empty now and then, as a tick.
+
+        An attempt is drawn from ``attempts`` when its turn has come, so a lazy one claims late.
+        """
+        waiting = iter(attempts)
+        exhausted = False
+        while True:
+            while not exhausted and len(self.flying) < self._most:
+                attempt = next(waiting, None)
+                if attempt is None:
+                    exhausted = True
+                    break
+                job = self._backend.submit(attempt)
+                self.flying[job] = attempt
+                self._on_submitted(attempt, job)
+            if not self.flying:
+                return
+            yield self._collect(self._poll_seconds)
+
+    def cancel(self) -> list[tuple[Attempt, Outcome]]:
+        """End what is in flight, and return how each attempt ended; waits about six seconds."""
+        self._backend.cancel(list(self.flying))
+        ended: list[tuple[Attempt, Outcome]] = []
+        for _ in range(_CANCEL_ROUNDS):
+            if not self.flying:
+                break
+            ended += self._collect(_CANCEL_SECONDS)
+        return ended
+
+    def _collect(self, seconds: float) -> list[tuple[Attempt, Outcome]]:
+        finished = self._backend.poll(self.flying.keys(), timeout=seconds)
+        return [(self.flying.pop(job), outcome) for job, outcome in finished.items()]

@@ -1,0 +1,64 @@
+"""How the end of a run is named."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Sequence
+
+from pytest_gpuexp.records import Status
+
+_OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "cannot allocate memory")
+
+
+def status_of_exception(error: BaseException) -> Status:
+    """Return ``oom`` for a lack of memory, of the host or of a GPU, and ``failed`` otherwise."""
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+        return "oom"
+    if isinstance(error, (RuntimeError, OSError)):
+        text = str(error).lower()
+        if any(words in text for words in _OUT_OF_MEMORY):
+            return "oom"
+    return "failed"
+
+
+def status_of_exit(
+    waitstatus: int, *, killed_for: Status | None, oom_kills: int, tail: str
+) -> tuple[Status, str, str]:
+    """Return status, error type and message of a worker that ended without a report.
+
+    ``killed_for`` is why its supervisor ended it, None where it did not. ``oom_kills`` is how many
+    processes the kernel ended for want of memory meanwhile. ``tail`` is the end of its output.
+    """
+    if killed_for == "timeout":
+        return "timeout", "Timeout", "the run took longer than its timeout and was ended"
+    if killed_for is not None:
+        return killed_for, "Cancelled", "the run was ended by the session"
+    code = os.waitstatus_to_exitcode(waitstatus)
+    if code >= 0:
+        return (
+            "failed",
+            "ProcessExit",
+            f"the run's process left with exit code {code} before its handler had returned "
+            "(os._exit, or a library that ends the process)",
+        )
+    name = signal_name(-code)
+    if -code == signal.SIGKILL and oom_kills:
+        return "oom", name, f"the run's process was ended by the kernel for want of memory ({name})"
+    lines = tail.strip().splitlines()
+    if -code == signal.SIGABRT and lines and any(w in tail.lower() for w in _OUT_OF_MEMORY):
+        return "oom", name, f"the run's process gave up for want of memory ({name}): {lines[-1]}"
+    return "failed", name, f"the run's process was killed by {name} ({signal.strsignal(-code)})"
+
+
+def signal_name(number: int) -> str:
+    """Return the name of a signal, as ``SIGSEGV``."""
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
+
+
+def first_line(lines: Sequence[str]) -> str:
+    """Return the first line that says something."""
+    return next((line.strip() for line in lines if line.strip()), "")

@@ -1,0 +1,215 @@
+"""Criteria as collected items that judge stored results."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, Literal, cast
+
+import pytest
+
+from pytest_gpuexp import criteria, handlers, replicates, summary
+from pytest_gpuexp.conclusions import Assessment, Judgement
+from pytest_gpuexp.errors import GpuexpError, UsageProblems
+from pytest_gpuexp.handlers import Handler
+from pytest_gpuexp.records import Experiment, ExperimentResult, RunSpec, Verdict
+
+Results = Mapping[str, ExperimentResult]
+RESULTS = pytest.StashKey[Results]()  # on a module: what its runs came to, by run_id
+STUB_REASON = "stub mode judges nothing"
+
+
+class Undecided(GpuexpError):
+    """Too little was measured to say whether a criterion is met."""
+
+
+class NotMet(GpuexpError):
+    """The thresholds of an experiment are not met."""
+
+
+class _Judge:
+    """What criterion items have in common: the module's results, and the verdict they reach."""
+
+    judgement: Judgement | None = None
+
+    def note(self, name: str, report: pytest.TestReport, call: pytest.CallInfo[None]) -> None:
+        """Read the verdict off the report of the call phase, or off what kept it from running."""
+        if report.when != "call" and report.passed:
+            return
+        verdict: Verdict = "pass"
+        error = call.excinfo.value if call.excinfo else None
+        if isinstance(error, pytest.skip.Exception) or report.when != "call":
+            verdict = "not_evaluated"
+        elif isinstance(error, Undecided):
+            verdict = "undecided"
+        elif isinstance(error, (AssertionError, NotMet)):
+            verdict = "fail"
+        elif error is not None:
+            verdict = "not_evaluated"
+        told = "" if error is None else str(error)
+        self.judgement = Judgement(
+            name=name,
+            verdict=verdict,
+            explanation=told.removeprefix("Skipped: "),
+            expected_failure=getattr(report, "wasxfail", None),
+        )
+
+
+class CriterionItem(_Judge, pytest.Function):
+    """One judgement of a ``@criterion`` function: of a variant, a run, or all runs."""
+
+    def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: Any = None) -> Any:
+        """Show no traceback where there is nothing to look for in the code."""
+        if isinstance(excinfo.value, Undecided):
+            return f"undecided: {excinfo.value}"
+        return super().repr_failure(excinfo)
+
+
+class ThresholdItem(_Judge, pytest.Item):
+    """The thresholds of an experiment's ``success_criteria``, judged."""
+
+    experiment: Experiment
+    specs: Sequence[RunSpec]
+    assessment: Assessment | None = None
+
+    def runtest(self) -> None:
+        """Judge the means over seeds; raise where they do not meet the thresholds."""
+        module = cast(pytest.Module, self.parent)
+        found = _stored(module.stash.get(RESULTS, None), self.specs)
+        assessed = criteria.assess(self.experiment, summary.summarise_variants(found))
+        self.assessment = assessed
+        told = _told(self.experiment, assessed)
+        if assessed.verdict == "not_evaluated":
+            pytest.skip(f"not evaluated: {told}")
+        if assessed.verdict == "undecided":
+            raise Undecided(told)
+        if assessed.verdict == "fail":
+            raise NotMet(told)
+
+    def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: Any = None) -> Any:
+        """Show the sentence; there is no code to look at."""
+        if isinstance(excinfo.value, (NotMet, Undecided)):
+            label = "not met" if isinstance(excinfo.value, NotMet) else "undecided"
+            return f"success criteria {label}: {excinfo.value}"
+        return super().repr_failure(excinfo)
+
+    def reportinfo(self) -> tuple[os.PathLike[str] | str, int | None, str]:
+        """Return the module; the criteria stand in its ``pytestmark``."""
+        return self.path, 0, self.name
+
+
+def criterion_items(
+    module: pytest.Module, experiment: Experiment, found: Sequence[Handler]
+) -> list[pytest.Item]:
+    """Return the items that judge ``module``: each criterion's, then the thresholds'.
+
+    Raises:
+        UsageProblems: a criterion names no handler of the module, or an unknown ``over``.
+    """
+    items: list[pytest.Item] = []
+    problems: list[str] = []
+    by_function = {handler.function: handler for handler in found}
+    for name, function, mark in handlers.criteria_of(module.obj):
+        handler, over = by_function.get(mark.args[0]), mark.kwargs["over"]
+        if handler is None:
+            known = ", ".join(one.function.__name__ for one in found)
+            problems.append(f"{name}: criterion({mark.args[0]!r}) is no handler here ({known})")
+        elif over not in ("run", "seed", "all"):
+            problems.append(f"{name}: over={over!r} is not 'run', 'seed' or 'all'")
+        elif not inspect.signature(function).parameters:
+            problems.append(f"{name}: it takes no argument; the first one gets the results")
+        else:
+            items += _items_of(module, name, function, handler, over)
+    if problems:
+        raise UsageProblems(experiment.path, problems)
+    if experiment.success_criteria and found:
+        item = ThresholdItem.from_parent(module, name="success_criteria")
+        item.experiment = experiment
+        item.specs = [spec for handler in found for spec in handler.specs]
+        item.extra_keyword_matches.update(handler.function.__name__ for handler in found)
+        items.append(item)
+    return items
+
+
+def _items_of(
+    module: pytest.Module,
+    name: str,
+    function: Callable[..., Any],
+    handler: Handler,
+    over: Literal["run", "seed", "all"],
+) -> Iterable[pytest.Item]:
+    parts: Mapping[str, Sequence[RunSpec]]
+    if over == "all":
+        parts = {"": handler.specs}
+    elif over == "seed":
+        parts = handler.variants
+    else:
+        parts = {spec.name.partition("[")[2].removesuffix("]"): (spec,) for spec in handler.specs}
+    for part, specs in parts.items():
+        item = CriterionItem.from_parent(
+            module,
+            name=f"{name}[{part}]" if part else name,
+            originalname=name,
+            callobj=_bind(module, function, specs, over),
+        )
+        item.extra_keyword_matches.add(handler.function.__name__)
+        yield item
+
+
+def _bind(
+    module: pytest.Module,
+    function: Callable[..., Any],
+    specs: Sequence[RunSpec],
+    over: Literal["run", "seed", "all"],
+) -> Callable[..., None]:
+    signature = inspect.signature(function)
+    first, *fixtures = signature.parameters.values()
+
+    @functools.wraps(function)
+    def call(**given: Any) -> None:
+        __tracebackhide__ = True
+        found = _stored(module.stash.get(RESULTS, None), specs)
+        completed = [result for result in found if result.status == "completed"]
+        if not completed:
+            pytest.skip(f"not evaluated: none of {_runs(len(specs))} is completed")
+        if len(completed) < len(specs):
+            raise Undecided(_what_is_missing(specs, found))
+        function(replicates.Replicates(found, over=over), **given)
+
+    call.__signature__ = signature.replace(parameters=fixtures)  # type: ignore[attr-defined]
+    return call
+
+
+def _stored(results: Results | None, specs: Iterable[RunSpec]) -> list[ExperimentResult]:
+    if results is None:
+        pytest.skip(STUB_REASON)
+    return [results[spec.run_id] for spec in specs if spec.run_id in results]
+
+
+def _what_is_missing(specs: Sequence[RunSpec], found: Sequence[ExperimentResult]) -> str:
+    status = {result.run_id: result.status for result in found}
+    missing = [
+        f"{spec.name}: {status.get(spec.run_id, 'never run')}"
+        for spec in specs
+        if status.get(spec.run_id) != "completed"
+    ]
+    more = f" and {len(missing) - 5} more" if len(missing) > 5 else ""
+    return f"{len(missing)} of {_runs(len(specs))} not completed: {', '.join(missing[:5])}{more}"
+
+
+def _runs(count: int) -> str:
+    return "1 run" if count == 1 else f"{count} runs"
+
+
+def _told(experiment: Experiment, assessed: Assessment) -> str:
+    limits = []
+    for metric, threshold in experiment.success_criteria.items():
+        sign = ">=" if threshold.direction == "at_least" else "<="
+        value = assessed.achieved.get(metric)
+        shown = "not measured" if value is None else f"{value:.6g}"
+        limits.append(f"{metric} {shown} (required {sign} {threshold.acceptable:g})")
+    where = f"; best variant {assessed.variant}" if assessed.variant else ""
+    how_many = f"{assessed.variants_met} of {assessed.variants_judged} variants meet all"
+    return f"{', '.join(limits)}; {how_many} (judged={experiment.judged!r}){where}"

@@ -1,0 +1,96 @@
+"""What is known of each run of an experiment, and the claim of a new attempt."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Collection, Iterable, Mapping, Sequence
+
+from pytest_gpuexp import documents
+from pytest_gpuexp.errors import StorageError
+from pytest_gpuexp.protocols import Storage
+from pytest_gpuexp.records import Attempt, ExperimentResult, Job, Plain, RunSpec
+
+_FILE = re.compile(r"(?P<run_id>.+)\.(?P<number>\d+)\.yaml")
+
+
+class Ledger:
+    """The attempts of one experiment; its state is which files exist."""
+
+    def __init__(self, storage: Storage, experiment_id: str, *, durable: bool = True) -> None:
+        """Look once at which attempts the storage knows.
+
+        ``durable`` claims outlive a loss of power; those of runs that would not need not.
+        """
+        self._durable = durable
+        self._storage = storage
+        self._id = experiment_id
+        self._records = _newest(storage.list(f"{experiment_id}/records"))
+        jobs = _newest(storage.list(f"{experiment_id}/jobs"))
+        self._last = {
+            run: max(jobs.get(run, 0), self._records.get(run, 0)) for run in {*jobs, *self._records}
+        }
+
+    def claim(
+        self,
+        spec: RunSpec,
+        *,
+        backend: str,
+        submitted_at: str,
+        stub: bool,
+        marks: Sequence[tuple[str, Sequence[Plain], Mapping[str, Plain]]] = (),
+    ) -> Attempt:
+        """Return a new attempt of ``spec``, its intent on disk under a number nobody else has."""
+        number = self._last.get(spec.run_id, 0)
+        for _ in range(1000):
+            number += 1
+            attempt = Attempt(spec=spec, number=number, stub=stub, marks=marks)
+            intent = (
+                f"run_id: {spec.run_id}\nattempt: {number}\nname: {json.dumps(spec.name)}\n"
+                f"backend: {json.dumps(backend)}\nsubmitted_at: {json.dumps(submitted_at)}\n"
+            )
+            if self._storage.write_if_absent(self._job(attempt), intent.encode(), durable=self._durable):
+                self._last[spec.run_id] = number
+                return attempt
+        raise StorageError(
+            f"no attempt number is free for {spec.run_id} in {self._storage.url}. "
+            "Look for another session that runs the same experiment."
+        )
+
+    def submitted(self, attempt: Attempt, job: Job) -> None:
+        """Keep the handle by which a later session finds ``job`` again."""
+        name = self._job(attempt)
+        handle = f"handle: {json.dumps(job.handle)}\n"
+        intent = self._storage.read(name)
+        self._storage.write(name, intent + handle.encode(), durable=self._durable)
+
+    def withdraw(self, attempt: Attempt) -> None:
+        """Take back a claim whose attempt never began."""
+        self._storage.delete(self._job(attempt))
+
+    def stored(self, run_ids: Collection[str]) -> dict[str, ExperimentResult]:
+        """Return the newest record of each of ``run_ids`` that has one.
+
+        Raises:
+            RecordInvalid: a record cannot be read; the error names its file.
+        """
+        found: dict[str, ExperimentResult] = {}
+        for run_id in run_ids:
+            number = self._records.get(run_id)
+            if number is not None:
+                name = f"{self._id}/records/{run_id}.{number}.yaml"
+                found[run_id] = documents.read_record(self._storage.read(name), name)
+        return found
+
+    def _job(self, attempt: Attempt) -> str:
+        return f"{self._id}/jobs/{attempt.key}.yaml"
+
+
+def _newest(names: Iterable[str]) -> Mapping[str, int]:
+    """Return the highest attempt of each run among file names ``<run_id>.<number>.yaml``."""
+    newest: dict[str, int] = {}
+    for name in names:
+        match = _FILE.fullmatch(name.rpartition("/")[2])
+        if match and int(match["number"]) > newest.get(match["run_id"], 0):
+            newest[match["run_id"]] = int(match["number"])
+    return newest

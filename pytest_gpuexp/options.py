@@ -1,0 +1,85 @@
+"""Which options and ini values there are."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+import pytest
+
+# name, help, what argparse needs beyond it. Each has --gpuexp-<name>, ini gpuexp_<name> (where it
+# takes one value) and PYTEST_GPUEXP_<NAME>.
+_VALUED = {
+    "backend": "where runs execute: local (default), in-process, or one that a hook offers",
+    "gpu": "tier (debug, standard, fast, multi, h100) or GPU string for all runs, as L40S or H200:4",
+    "parallelism": "runs at the same time: a number, or auto (default): visible GPUs, else cores",
+    "run-timeout": "longest time for one run, as 90, 45s, 10m, 2h; replaces the tier's",
+    "storage": "where records, artifacts and results.yaml go (default: results)",
+}
+_SHORT_VALUED = tuple(_VALUED)
+_SEEDS_HELP = "replace the seeds of every handler by 0 .. N-1"
+_SEED_HELP = "replace the seeds of every handler by this one; repeatable"
+_SWEEP_HELP = "replace an axis: lr=1e-3,1e-4; +name=... adds one that no file declares; repeatable"
+_STUB_HELP = "go the whole way with stub bodies; nothing is judged"
+_DRY_HELP = "show the plan and run nothing"
+
+
+def add_options(parser: pytest.Parser) -> None:
+    """Declare the canonical options and ini values."""
+    group = parser.getgroup("gpuexp", "experiments as tests (pytest-gpuexp)")
+    for name, text in _VALUED.items():
+        group.addoption(f"--gpuexp-{name}", dest=destination(name), default=None, help=text)
+        parser.addini(destination(name), help=text, default=None)
+    text = "how a run gets a process of its own: auto (default), fork, spawn"
+    group.addoption(
+        "--gpuexp-isolation", dest="gpuexp_isolation", choices=["auto", "fork", "spawn"], help=text
+    )
+    parser.addini("gpuexp_isolation", help=text, default=None)
+    text = "run only the points that meet this expression: 'lr == 1e-3 and seed in (0, 1)'"
+    group.addoption("--gpuexp-filter", dest="gpuexp_filter", metavar="EXPRESSION", help=text)
+    group.addoption("--gpuexp-seeds", dest="gpuexp_seeds", metavar="N", help=_SEEDS_HELP)
+    group.addoption(
+        "--gpuexp-seed", dest="gpuexp_seed", action="append", default=[], help=_SEED_HELP
+    )
+    group.addoption(
+        "--gpuexp-sweep", dest="gpuexp_sweep", action="append", default=[], help=_SWEEP_HELP
+    )
+    group.addoption(
+        "--gpuexp-stub-mode", dest="gpuexp_stub_mode", action="store_true", help=_STUB_HELP
+    )
+    group.addoption("--gpuexp-dry-run", dest="gpuexp_dry_run", action="store_true", help=_DRY_HELP)
+    parser.addini("gpuexp_files", "files that hold experiments", type="args", default=["exp_*.py"])
+    parser.addini(
+        "gpuexp_functions",
+        "functions that are handlers",
+        type="args",
+        default=["exp_*", "e[0-9]*_*"],
+    )
+
+
+def add_short_options(parser: pytest.Parser) -> list[str]:
+    """Declare the short names that nobody has taken, and return those that are.
+
+    To be called once every conftest and plugin has declared its own.
+    """
+    group = parser.getgroup("gpuexp")
+    taken: list[str] = []
+
+    def add(name: str, **attributes: Any) -> None:
+        try:
+            group.addoption(f"--{name}", dest=destination(name), **attributes)
+        except (ValueError, argparse.ArgumentError):
+            taken.append(f"--{name}")
+
+    for name in _SHORT_VALUED:
+        add(name, default=argparse.SUPPRESS, help=f"same as --gpuexp-{name}")
+    for name in ("seed", "sweep"):
+        add(name, action="append", default=argparse.SUPPRESS, help=f"same as --gpuexp-{name}")
+    add("seeds", metavar="N", default=argparse.SUPPRESS, help="same as --gpuexp-seeds")
+    for name in ("stub-mode", "dry-run"):
+        add(name, action="store_true", default=argparse.SUPPRESS, help=f"same as --gpuexp-{name}")
+    return taken
+
+
+def destination(name: str) -> str:
+    return "gpuexp_" + name.replace("-", "_")

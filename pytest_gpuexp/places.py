@@ -1,0 +1,225 @@
+"""Where a session runs its experiments, and where it keeps what they give."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pytest_gpuexp import recording
+from pytest_gpuexp.backends.in_process import InProcessBackend
+from pytest_gpuexp.backends.local import LocalBackend
+from pytest_gpuexp.collection import ExperimentItem
+from pytest_gpuexp.errors import GpuexpError, UsageProblems
+from pytest_gpuexp.execution import Execution
+from pytest_gpuexp.greeting import make_greeting
+from pytest_gpuexp.protocols import Backend, Storage
+from pytest_gpuexp.records import Attempt, Outcome, RunSpec
+from pytest_gpuexp.settings import Settings
+from pytest_gpuexp.storage.local import LocalStorage
+
+STUB_FOLDER = ".stub"
+
+
+class Places:
+    """The backend and the storage of a session, made through hooks when they are needed."""
+
+    def __init__(self, config: pytest.Config, settings: Settings) -> None:
+        """Make the storage; the backend is made with the first file that it may prepare for."""
+        self._config = config
+        self._settings = settings
+        config.pluginmanager.register(self, "gpuexp-places")  # the built-in ones answer by hook
+        self._workers = _xdist_workers(config)
+        self.judges_only = bool(self._workers) and not hasattr(config, "workerinput")
+        self.parallelism = self._parallelism()
+        self.storage = self._make_storage()
+        self._backend: Backend | None = None
+        self._provenance = b""
+        self._told = 0
+        self._items: Sequence[ExperimentItem] = ()
+        self._execution: Execution | None = None
+
+    @property
+    def started(self) -> bool:
+        """Whether a backend was made."""
+        return self._backend is not None
+
+    @property
+    def reports_itself(self) -> bool:
+        """Whether pytest's reports of runs arise in this process anyway."""
+        return isinstance(self._backend, InProcessBackend)
+
+    def announce(self, path: Path) -> None:
+        """Let the local snapshot import ``path`` now, beside the session's own import."""
+        if self._settings.backend == "local":
+            backend = self._make_backend()
+            if isinstance(backend, LocalBackend):
+                backend.collect(path)
+
+    def open(self, provenance: bytes) -> Backend:
+        """Return the backend, ready; ``provenance`` is the YAML that ends every record.
+
+        Raises:
+            pytest.UsageError: there is no backend of the name that was asked for.
+        """
+        self._provenance = provenance
+        backend = self._make_backend()
+        if isinstance(backend, LocalBackend):
+            backend.prepare(provenance)
+        return backend
+
+    def will_run(self, items: Sequence[ExperimentItem]) -> None:
+        """Know the order of ``items``: in this process a run's fixtures may serve the next."""
+        self._items = items
+
+    def close(self) -> None:
+        """Let the backend go."""
+        if self._backend is not None:
+            self._backend.close()
+            self._backend = None
+
+    def check(self, specs: Iterable[RunSpec]) -> None:
+        """Refuse runs that this session's places cannot take.
+
+        Raises:
+            pytest.UsageError: the backend is unknown, or a run wants more GPUs than there are.
+        """
+        gpus = len(self._settings.gpus)
+        if self._settings.backend == "local" and gpus:
+            wanting = {(spec.tier, spec.gpus): spec for spec in specs if (spec.gpus or 0) > gpus}
+            problems = [
+                f"{spec.node_id} asks for {spec.gpus} GPUs (tier {spec.tier}) and {gpus} are "
+                "visible; choose another --gpu, or show more with CUDA_VISIBLE_DEVICES"
+                for spec in wanting.values()
+            ]
+            if problems:
+                raise pytest.UsageError(str(UsageProblems("backend local", problems)))
+        if not self._config.option.collectonly and not self.judges_only:
+            self._make_backend()
+
+    def notices(self) -> list[str]:
+        """Return what the backend has to tell since the last call."""
+        notices: Sequence[str] = getattr(self._backend, "notices", ())
+        new = list(notices[self._told :])
+        self._told = len(notices)
+        return new
+
+    def facts(self) -> dict[str, str]:
+        """Return what the user should know of this session's places, by label."""
+        settings = self._settings
+        backend = settings.backend
+        if settings.reason:
+            backend += f" ({settings.reason}; no isolation, no timeouts)"
+        facts = {"backend": backend}
+        if backend == "local":
+            isolation = settings.isolation
+            facts["isolation"] = "fork" if isolation == "auto" else isolation
+        parallelism = len(self._workers) if self.judges_only else self.parallelism
+        facts["parallelism"] = str(parallelism)
+        facts["GPUs"] = ", ".join(settings.gpus) or "none (CPU)"
+        facts["storage"] = self.shown("")
+        if settings.stub:
+            facts["stub mode"] = "nothing is judged"
+        return facts
+
+    def shown(self, name: str) -> str:
+        """Return where ``name`` lies, relative to where pytest was started if it is below."""
+        if not isinstance(self.storage, LocalStorage):
+            return f"{self.storage.url}/{name}"
+        path = self.storage.folder / name
+        try:
+            return str(path.relative_to(self._settings.invocation_dir)) or "."
+        except ValueError:
+            return str(path)
+
+    def _parallelism(self) -> int:
+        if hasattr(self._config, "workerinput") or self._settings.backend == "in-process":
+            return 1
+        return self._settings.parallelism or len(self._settings.gpus) or self._settings.cores
+
+    def _make_storage(self) -> Storage:
+        url = self._settings.storage
+        storage: Storage | None = self._config.hook.pytest_gpuexp_make_storage(
+            url=url, settings=self._settings
+        )
+        if storage is None:
+            raise GpuexpError(
+                f"storage {url!r} is not known here. Use a folder, as --storage=results, or offer "
+                "the storage by the hook pytest_gpuexp_make_storage."
+            )
+        if self._settings.stub and isinstance(storage, LocalStorage):
+            return LocalStorage(storage.folder / STUB_FOLDER)
+        return storage
+
+    def _make_backend(self) -> Backend:
+        if self._backend is None:
+            name = self._settings.backend
+            self._backend = self._config.hook.pytest_gpuexp_make_backend(
+                name=name, settings=self._settings
+            )
+        if self._backend is None:
+            raise pytest.UsageError(
+                f"backend {name!r} is not known here: there are local and in-process. Offer others "
+                "by the hook pytest_gpuexp_make_backend in a conftest.py or a plugin."
+            )
+        return self._backend
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_gpuexp_make_storage(self, url: str, settings: Settings) -> Storage | None:
+        """Make a folder of this machine of every text that is no URL."""
+        return None if "://" in url else LocalStorage(settings.invocation_dir / url)
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_gpuexp_make_backend(self, name: str, settings: Settings) -> Backend | None:
+        """Make the built-in backends."""
+        if name == "in-process":
+            self._execution = Execution(self._config)
+            self._config.pluginmanager.register(self._execution, "gpuexp-execution")
+            return InProcessBackend(self._execute_here)
+        if name != "local":
+            return None
+        if not isinstance(self.storage, LocalStorage):
+            raise pytest.UsageError(
+                f"the local backend keeps its runs in a folder, and {self.storage.url} is none. "
+                "Use --storage=FOLDER."
+            )
+        share = max(1, len(self._workers)) if hasattr(self._config, "workerinput") else 1
+        return LocalBackend(
+            greeting=make_greeting(
+                self._config, settings, storage=self.storage.folder, parallelism=self.parallelism
+            ),
+            storage=self.storage,
+            environ=os.environ,
+            gpus=settings.gpus,
+            cores=settings.cores // share,
+            parallelism=self.parallelism,
+        )
+
+    def _execute_here(self, attempt: Attempt) -> Outcome:
+        assert self._execution is not None  # made with the backend that calls this
+        index = next(n for n, i in enumerate(self._items) if i.spec.run_id == attempt.spec.run_id)
+        item = self._items[index]
+        folder = Path(self.storage.url) / recording.run_folder(attempt)
+        folder.mkdir(parents=True, exist_ok=True)
+        module = item.parent
+        assert isinstance(module, pytest.Module)  # ExperimentModule makes these items
+        outcome = self._execution.run(
+            module,
+            attempt,
+            folder=folder,
+            devices=self._settings.gpus[: attempt.spec.gpus or 1],
+            nextitem=self._items[index + 1] if index + 1 < len(self._items) else None,
+        )
+        recording.commit(self.storage, outcome.result, self._provenance)
+        return outcome
+
+
+def _xdist_workers(config: pytest.Config) -> Mapping[int, Any]:
+    """Return xdist's workers by number; {} where tests are not distributed."""
+    if hasattr(config, "workerinput"):
+        return dict.fromkeys(range(config.workerinput["workercount"]))
+    distributed = getattr(config.option, "dist", "no") != "no"
+    return dict(enumerate(config.option.tx)) if distributed else {}

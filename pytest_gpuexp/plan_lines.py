@@ -1,0 +1,46 @@
+"""How a plan reads before its first run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from pytest_gpuexp import figures
+from pytest_gpuexp.records import RunSpec
+
+
+def plan_lines(plan: Mapping[str, Sequence[RunSpec]]) -> list[str]:
+    """Return a line an experiment, as ``c1: 12 runs = exp_mlp 4 variants x 3 seeds``."""
+    lines = []
+    for experiment_id, specs in plan.items():
+        handlers: dict[str, list[RunSpec]] = {}
+        for spec in specs:
+            handlers.setdefault(spec.handler, []).append(spec)
+        parts = " + ".join(_handler_part(name, runs) for name, runs in handlers.items())
+        total = _count(len(specs), "run")
+        name = figures.clean(experiment_id)
+        lines.append(f"{name}: {total} = {parts}" if parts else f"{name}: {total}")
+    return lines
+
+
+def facts_line(facts: Mapping[str, str], *, separator: str = " · ") -> str:
+    """Return ``facts`` (label -> text) in one line, in their order."""
+    return separator.join(f"{label} {figures.clean(text)}" for label, text in facts.items())
+
+
+def _handler_part(name: str, specs: Sequence[RunSpec]) -> str:
+    """Return ``exp_mlp 4 variants x 3 seeds``; where variants differ in seeds, the runs."""
+    variants: dict[str, set[int]] = {}
+    for spec in specs:
+        # One expansion wrote them all, so equal parameters come in equal order.
+        variants.setdefault(repr(spec.parameters), set()).add(spec.seed)
+    seeds = {frozenset(of_one) for of_one in variants.values()}
+    if len(seeds) > 1:
+        return f"{name} {_count(len(specs), 'run')} of {_count(len(variants), 'variant')}"
+    replicates = _count(len(next(iter(seeds))), "seed")
+    if not any(spec.parameters for spec in specs[:1]):
+        return f"{name} {replicates}"
+    return f"{name} {_count(len(variants), 'variant')} x {replicates}"
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

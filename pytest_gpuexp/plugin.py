@@ -1,0 +1,90 @@
+"""The door: what pytest sees of this plugin until a session holds an experiment."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pytest_gpuexp import hookspecs, naming, options
+from pytest_gpuexp.markers import MARKERS
+
+_TAKEN = pytest.StashKey[list[str]]()
+
+
+def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
+    """Declare the hooks."""
+    pluginmanager.add_hookspecs(hookspecs)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Declare the canonical options."""
+    options.add_options(parser)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_load_initial_conftests(early_config: pytest.Config, parser: pytest.Parser) -> Any:
+    """Declare the short options once every conftest has had its say."""
+    result = yield
+    early_config.stash[_TAKEN] = options.add_short_options(parser)
+    return result
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Declare the markers, and stand at the door; a worker brings its own rooms."""
+    for name, text in MARKERS.items():
+        config.addinivalue_line("markers", f"{name}: {text}")
+    if not config.pluginmanager.hasplugin("gpuexp-worker"):
+        config.pluginmanager.register(_Door(config), "gpuexp-door")
+
+
+class _Door:
+    """Opens the rooms when the first experiment file turns up: unused, they cost nothing."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        self._config = config
+        self._patterns: list[str] = config.getini("gpuexp_files")
+        self._experiments_elsewhere = False
+        self._refusal: pytest.UsageError | None = None
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_collect_file(self, file_path: Path, parent: pytest.Collector) -> Any:
+        collectors = yield
+        if not naming.is_experiment(file_path, self._patterns):
+            return collectors
+        try:
+            return self._open().kit.take(file_path, parent, collectors)
+        except pytest.UsageError as error:
+            self._refusal = error  # raised here, it would pass for an error of this one file
+            return []
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_collection_modifyitems(self) -> None:
+        if self._refusal is not None:
+            raise self._refusal
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_runtestloop(self, session: pytest.Session) -> Any:
+        """Under xdist: judge in the controller, which has no items, once the workers are done."""
+        result = yield
+        if self._experiments_elsewhere:
+            self._open().judge_alone(session)
+        return result
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_testnodedown(self, node: Any) -> None:
+        """Under xdist: learn whether a worker has collected experiments."""
+        output = getattr(node, "workeroutput", None) or {}
+        self._experiments_elsewhere |= bool(output.get("gpuexp_experiments"))
+
+    def _open(self) -> Any:
+        """Return the controller; the rooms are imported as a plugin is, by name."""
+        manager = self._config.pluginmanager
+        controller = manager.get_plugin("gpuexp-controller")
+        if controller is None:
+            manager.import_plugin("pytest_gpuexp.opening")
+            opening = manager.get_plugin("pytest_gpuexp.opening")
+            controller = opening.open_controller(self._config, self._config.stash[_TAKEN])
+            manager.register(controller, "gpuexp-controller")
+        return controller

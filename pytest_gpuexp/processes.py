@@ -1,0 +1,88 @@
+"""Ending a process together with all that it has started."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import signal
+import sys
+import time
+from collections.abc import Collection
+from pathlib import Path
+
+_PR_SET_CHILD_SUBREAPER = 36
+_ROUNDS = 100
+_ROUND_SECONDS = 0.01
+_libc = ctypes.CDLL(None) if sys.platform == "linux" else None
+
+
+def adopt_orphans() -> None:
+    """Make this process the parent of descendants whose own parent has ended (Linux alone)."""
+    if _libc is not None:
+        _libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+
+
+def signal_group(pid: int, number: int) -> None:
+    """Send a signal to the group that ``pid`` leads, or to ``pid`` where it leads none yet."""
+    try:
+        os.killpg(pid, number)
+    except (ProcessLookupError, PermissionError):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, number)
+
+
+def end_orphans(known: Collection[int]) -> int:
+    """Kill every child of this process that is not in ``known``, and return how many there were.
+
+    Where a run's process adopts its own orphans, those of an ended run are just the unknown ones.
+    """
+    ended = 0
+    for _ in range(_ROUNDS):
+        unknown = [pid for pid in children() if pid not in known]
+        if not unknown:
+            break
+        for pid in unknown:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.kill(pid, signal.SIGKILL)
+        for pid in unknown:
+            ended += _reap(pid)
+    return ended
+
+
+def _reap(pid: int) -> int:
+    for _ in range(_ROUNDS):
+        try:
+            if os.waitpid(pid, os.WNOHANG)[0]:
+                return 1
+        except ChildProcessError:
+            return 0
+        time.sleep(_ROUND_SECONDS)  # a killed process in the kernel's hands takes its time
+    return 0
+
+
+def children() -> list[int]:
+    """Return the pids of this process's children; [] where the system does not tell."""
+    try:
+        text = Path(f"/proc/self/task/{os.getpid()}/children").read_text()
+    except OSError:
+        return []
+    return [int(pid) for pid in text.split()]
+
+
+def start_time(pid: int) -> str | None:
+    """Return when ``pid`` started, in clock ticks since boot; with the pid it names one process."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return None
+    return stat.rpartition(")")[2].split()[19]
+
+
+def oom_kills() -> int:
+    """Return how many processes the kernel has ended for want of memory since boot."""
+    try:
+        lines = Path("/proc/vmstat").read_text().splitlines()
+    except OSError:
+        return 0
+    return next((int(line.split()[1]) for line in lines if line.startswith("oom_kill ")), 0)

@@ -1,0 +1,126 @@
+"""Where a session's results come from: code, machine, packages, command line."""
+
+from __future__ import annotations
+
+import getpass
+import hashlib
+import os
+import platform
+import re
+import shlex
+import socket
+import subprocess
+import sys
+import types
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from pytest_gpuexp.records import Plain
+
+_SECRET = re.compile(r"(?i)(token|secret|password|passwd|api[-_]?key|access[-_]?key|credential)")
+_GIT_SECONDS = 10.0
+
+
+class GitQuery:
+    """Asks git beside other work: begun here, waited for in ``answer``."""
+
+    def __init__(self, folder: Path) -> None:
+        """Start git's commands in ``folder``; none where git is absent."""
+        self._commit = _start(folder, "rev-parse", "HEAD")
+        self._patch = _start(folder, "diff", "--binary", "HEAD")
+
+    def answer(self) -> dict[str, Plain]:
+        """Return ``commit`` and ``patch_sha256`` (None where the tree is clean); {} outside git."""
+        commit = _output(self._commit).decode().strip()
+        patch = _output(self._patch)
+        if not commit:
+            return {}
+        digest = hashlib.sha256(patch).hexdigest() if patch else None
+        return {"commit": commit, "patch_sha256": digest}
+
+
+def describe(
+    *,
+    git: Mapping[str, Plain],
+    argv: Sequence[str],
+    modules: Mapping[str, types.ModuleType],
+    devices: Sequence[str],
+) -> dict[str, Plain]:
+    """Return the part of every record's provenance that is the same for the whole session.
+
+    ``modules`` are the imported ones, by name; those of the top level that tell a version are
+    listed, so the table speaks of what was used and not of all that is installed.
+    """
+    return {
+        "git": dict(git) or None,
+        "host": socket.gethostname(),
+        "user": _user(),
+        "platform": platform.platform(),
+        "python": platform.python_version(),
+        "packages": _versions(modules),
+        "devices": list(devices),
+        "command_line": shlex.join(redact(argv)),
+    }
+
+
+def executed_by() -> str:
+    """Return ``user@host``, for people."""
+    return f"{_user()}@{socket.gethostname()}"
+
+
+def redact(argv: Sequence[str]) -> list[str]:
+    """Return ``argv`` with the values of what looks like a secret replaced by ``***``."""
+    shown: list[str] = []
+    hide_next = False
+    for word in argv:
+        name, equals, _ = word.partition("=")
+        if hide_next:
+            shown.append("***")
+        elif equals and _SECRET.search(name):
+            shown.append(f"{name}=***")
+        else:
+            shown.append(re.sub(r"(\w+://[^/@\s:]+):[^/@\s]+@", r"\1:***@", word))
+        hide_next = not equals and word.startswith("-") and bool(_SECRET.search(word))
+    return shown
+
+
+def _versions(modules: Mapping[str, types.ModuleType]) -> dict[str, str]:
+    versions: dict[str, str] = {}
+    for name in sorted(modules):
+        if "." in name or name.startswith("_") or name in sys.stdlib_module_names:
+            continue
+        version = getattr(modules[name], "__version__", None)
+        if isinstance(version, str):
+            versions[name] = str(version)
+    return versions
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError, ImportError):  # a container's uid without a passwd entry
+        return str(os.getuid()) if hasattr(os, "getuid") else "unknown"
+
+
+def _start(folder: Path, *words: str) -> subprocess.Popen[bytes] | None:
+    try:
+        return subprocess.Popen(
+            ["git", "-C", str(folder), *words],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+        )
+    except OSError:
+        return None
+
+
+def _output(process: subprocess.Popen[bytes] | None) -> bytes:
+    if process is None:
+        return b""
+    try:
+        out, _ = process.communicate(timeout=_GIT_SECONDS)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.communicate()
+        return b""
+    return out if process.returncode == 0 else b""

@@ -1,0 +1,34 @@
+"""What the options of a session come to, once read."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+Isolation = Literal["auto", "fork", "spawn"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """The choices of one session.
+
+    ``parallelism`` is None for "auto" (visible GPUs, else cores). ``storage`` is as the user wrote
+    it, relative to ``invocation_dir``. ``run_timeout`` is in seconds. ``gpus`` are the tokens of
+    ``CUDA_VISIBLE_DEVICES`` that this session may hand out.
+    """
+
+    backend: str = "local"
+    gpu: str | None = None
+    parallelism: int | None = None
+    isolation: Isolation = "auto"
+    storage: str = "results"
+    run_timeout: float | None = None
+    grace_seconds: float = 5.0
+    stub: bool = False
+    dry_run: bool = False
+    root: Path = field(default_factory=Path)
+    invocation_dir: Path = field(default_factory=Path)
+    gpus: tuple[str, ...] = ()
+    cores: int = 1
+    reason: str = ""  # why ``backend`` is not what was asked for

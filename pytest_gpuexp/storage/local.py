@@ -1,0 +1,124 @@
+"""A storage that is a folder of this machine."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path, PurePosixPath
+
+from pytest_gpuexp.errors import StorageError
+
+
+class LocalStorage:
+    """Files below one folder, which is made with the first write.
+
+    Every write goes to a name of its own and is then moved or linked to its place, so that a
+    reader, or a kill, finds the whole file or none.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        """Keep files below ``folder``; nothing is touched yet."""
+        self.folder = folder
+        self.url = str(folder)
+
+    def path(self, name: str) -> Path:
+        """Return where ``name`` lies.
+
+        Raises:
+            StorageError: ``name`` is absolute, empty, or climbs out of the folder.
+        """
+        pure = PurePosixPath(name)
+        if pure.is_absolute() or ".." in pure.parts or not pure.parts or "\0" in name:
+            raise StorageError(
+                f"{name!r} is not a name below the storage folder {self.url}. "
+                "Use a relative name without '..'."
+            )
+        return self.folder / pure
+
+    def write(self, name: str, data: bytes, *, durable: bool = True) -> None:
+        """Put ``data`` under ``name`` whole, replacing what was there."""
+        path = self.path(name)
+        temporary = self._beside(path, lambda file: _write_all(file, data), durable)
+        os.replace(temporary, path)
+
+    def write_if_absent(self, name: str, data: bytes, *, durable: bool = True) -> bool:
+        """Put ``data`` under ``name`` unless it is taken; return whether this call wrote it."""
+        path = self.path(name)
+        temporary = self._beside(path, lambda file: _write_all(file, data), durable)
+        try:
+            os.link(temporary, path)  # fails where ``path`` exists, as rename does not
+        except FileExistsError:
+            return False
+        finally:
+            os.unlink(temporary)
+        return True
+
+    def read(self, name: str) -> bytes:
+        """Return what is under ``name``."""
+        return self.path(name).read_bytes()
+
+    def list(self, prefix: str) -> Iterator[str]:
+        """Yield the names directly below the folder ``prefix``; files on their way are left out."""
+        folder = self.path(prefix)
+        if folder.is_dir():
+            stem = prefix.rstrip("/")
+            for name in os.listdir(folder):
+                if not name.startswith(".writing-"):
+                    yield f"{stem}/{name}"
+
+    def exists(self, name: str) -> bool:
+        """Return whether there is something under ``name``."""
+        return self.path(name).exists()
+
+    def delete(self, name: str) -> None:
+        """Remove what is under ``name``, if anything."""
+        self.path(name).unlink(missing_ok=True)
+
+    def upload_file(self, path: Path, name: str) -> None:
+        """Put the bytes of ``path`` under ``name``, whole."""
+        target = self.path(name)
+        with path.open("rb") as source:
+            temporary = self._beside(target, lambda file: _copy(source.fileno(), file), True)
+        os.replace(temporary, target)
+
+    def download_file(self, name: str, path: Path) -> None:
+        """Put what is under ``name`` into ``path``, whole."""
+        temporary = path.with_name(f".writing-{os.getpid()}-{path.name}")
+        shutil.copyfile(self.path(name), temporary)
+        os.replace(temporary, path)
+
+    def _beside(self, path: Path, fill: Callable[[int], None], durable: bool) -> str:
+        name = f".writing-{os.getpid()}-{threading.get_ident()}-{path.name}"
+        temporary = os.path.join(path.parent, name)
+        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
+        try:
+            try:
+                file = os.open(temporary, flags, 0o666)
+            except FileNotFoundError:
+                os.makedirs(path.parent, exist_ok=True)
+                file = os.open(temporary, flags, 0o666)
+            try:
+                fill(file)
+                if durable:
+                    os.fsync(file)
+            finally:
+                os.close(file)
+        except OSError as error:
+            raise StorageError(
+                f"{path} could not be written: {error.strerror}. "
+                "Make room or choose another folder with --storage."
+            ) from error
+        return temporary
+
+
+def _write_all(file: int, data: bytes) -> None:
+    view = memoryview(data)
+    while view:
+        view = view[os.write(file, view) :]
+
+
+def _copy(source: int, target: int) -> None:
+    while block := os.read(source, 1 << 20):
+        _write_all(target, block)

@@ -1,0 +1,83 @@
+"""What a named GPU tier stands for."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from pytest_gpuexp.errors import UsageProblems
+
+MAX_TIMEOUT_SECONDS = 24 * 3600.0
+_DURATION = re.compile(r"(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)?)m)?(?:(\d+(?:\.\d+)?)s?)?")
+_GPU = re.compile(r"([A-Z][A-Za-z0-9-]*!?)(?::([1-8]))?")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tier:
+    """A kind of machine: ``gpus`` of model ``gpu``, for at most ``timeout_seconds`` an attempt.
+
+    ``timeout_seconds`` is None for a bare GPU string, which sets no limit of its own.
+    """
+
+    name: str
+    gpu: str
+    gpus: int
+    timeout_seconds: float | None
+
+
+# The seeds' table, checked 2026-10; a project may override it.
+TIERS: Mapping[str, Tier] = {
+    tier.name: tier
+    for tier in (
+        Tier(name="debug", gpu="T4", gpus=1, timeout_seconds=600.0),
+        Tier(name="standard", gpu="A10", gpus=1, timeout_seconds=1800.0),
+        Tier(name="fast", gpu="A100-40GB", gpus=1, timeout_seconds=3600.0),
+        Tier(name="multi", gpu="A100-40GB", gpus=2, timeout_seconds=7200.0),
+        Tier(name="h100", gpu="H100!", gpus=1, timeout_seconds=3600.0),
+    )
+}
+
+
+def find_tier(text: str) -> Tier:
+    """Return the tier called ``text``, or one made of a GPU string such as ``L40S`` or ``H200:4``.
+
+    Raises:
+        UsageProblems: ``text`` is neither.
+    """
+    if text in TIERS:
+        return TIERS[text]
+    match = _GPU.fullmatch(text)
+    if match is None:
+        close = difflib.get_close_matches(text.lower(), TIERS, n=1)
+        hint = f", did you mean {close[0]!r}?" if close else ""
+        raise UsageProblems(
+            "gpu",
+            [
+                f"{text!r} is not a tier ({', '.join(sorted(TIERS))}) and not a GPU "
+                f"such as L40S or H200:4{hint}"
+            ],
+        )
+    return Tier(name=text, gpu=match[1], gpus=int(match[2] or 1), timeout_seconds=None)
+
+
+def parse_duration(value: str | float) -> float:
+    """Return seconds for ``"90"``, ``"10m"``, ``"2h"``, ``"1h30m"``, ``"45s"`` or a number of seconds.
+
+    Raises:
+        UsageProblems: the text is not a duration, or not within 0 to 24 hours.
+    """
+    seconds: float | None = None
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        seconds = float(value)
+    elif isinstance(value, str) and value:
+        match = _DURATION.fullmatch(value.strip())
+        if match and any(match.groups()):
+            hours, minutes, rest = (float(part or 0) for part in match.groups())
+            seconds = hours * 3600 + minutes * 60 + rest
+    if seconds is None:
+        raise UsageProblems("timeout", [f"{value!r} is not a duration such as 90, 45s, 10m, 1h30m"])
+    if not 0 < seconds <= MAX_TIMEOUT_SECONDS:
+        raise UsageProblems("timeout", [f"{value!r} is not between 0 and 24 hours"])
+    return seconds

@@ -1,0 +1,80 @@
+"""JSON messages, one a line, over a socket."""
+
+from __future__ import annotations
+
+import json
+import socket
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+Message = dict[str, Any]
+
+
+class Channel:
+    """One end of a connection between two processes of a session."""
+
+    def __init__(self, end: socket.socket) -> None:
+        """Talk over ``end``, which stays blocking for what is sent."""
+        self.socket = end
+        self._buffer = bytearray()
+        self.closed = False
+
+    def fileno(self) -> int:
+        """Return the socket's descriptor, so that selectors take a channel."""
+        return self.socket.fileno()
+
+    def send(self, message: Mapping[str, Any]) -> bool:
+        """Send ``message`` whole; return False where the other end is gone."""
+        try:
+            self.socket.sendall(json.dumps(message).encode() + b"\n")
+        except OSError:
+            return False
+        return True
+
+    def receive(self) -> Iterator[Message]:
+        """Read once, waiting for it, and yield the messages that are whole."""
+        try:
+            block = self.socket.recv(1 << 20)
+        except (ConnectionResetError, OSError):
+            block = b""
+        if not block:
+            self.closed = True
+        self._buffer += block
+        yield from self.pending()
+
+    def pending(self) -> Iterator[Message]:
+        """Yield the messages that were read together with an earlier one."""
+        while (end := self._buffer.find(b"\n")) >= 0:
+            line = bytes(self._buffer[:end])
+            del self._buffer[: end + 1]
+            yield json.loads(line)
+
+    def drain(self) -> Iterator[Message]:
+        """Yield the messages that have already arrived, without waiting."""
+        self.socket.setblocking(False)
+        try:
+            while not self.closed:
+                try:
+                    block = self.socket.recv(1 << 20)
+                except BlockingIOError:
+                    break
+                except OSError:
+                    block = b""
+                self.closed = not block
+                self._buffer += block
+        finally:
+            self.socket.setblocking(True)
+        yield from self.pending()
+
+    def wait(self) -> Message | None:
+        """Return the next message, or None where the other end is gone; see ``pending`` for more."""
+        for message in self.pending():
+            return message
+        while not self.closed:
+            for message in self.receive():
+                return message
+        return None
+
+    def close(self) -> None:
+        """Give up this end."""
+        self.socket.close()
