@@ -70,6 +70,8 @@ def serve_one(channel: Channel, execute: Execute) -> None:
     with contextlib.suppress(PermissionError):  # an exec'd child leads a session already
         os.setsid()
     processes.adopt_orphans()
+    # Without the snapshot nobody would enforce its timeout, or know which GPU it holds.
+    processes.end_with_parent()
     signal.signal(signal.SIGINT, signal.default_int_handler)
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_DFL)

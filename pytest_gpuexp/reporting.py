@@ -34,13 +34,15 @@ def _reports(
 
 def _without_worker(item: ExperimentItem, outcome: Outcome) -> pytest.TestReport:
     result = outcome.result
+    passed = result.status == "completed" and result.verdict != "fail"
+    told = f"{result.status}: {result.error_type}: {result.error_message}"
     return pytest.TestReport(
         nodeid=item.nodeid,
         location=item.location,
         keywords=dict.fromkeys(item.keywords, 1),
-        outcome="failed",
-        longrepr=f"{result.status}: {result.error_type}: {result.error_message}",
-        when=cast(Any, "run"),
+        outcome="passed" if passed else "failed",
+        longrepr=None if passed else told,
+        when="call" if result.status == "completed" else cast(Any, "run"),
         sections=[("Captured output", outcome.log_tail)] if outcome.log_tail else [],
         duration=result.duration_seconds,
         user_properties=list(result.metrics.items()),

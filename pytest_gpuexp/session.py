@@ -61,6 +61,7 @@ class Controller:
         self._counts: Counter[str] = Counter()
         self._reports: list[ExperimentReport] = []
         self._backend: Backend | None = None
+        self._dispatching = False
         self._done = 0
         self._total = 0
         self.kit.on_module = self._announce
@@ -156,6 +157,7 @@ class Controller:
         dispatch = Dispatch(
             backend, parallelism=self._places.parallelism, on_submitted=self._submitted
         )
+        self._dispatching = True
         with _terminable():
             try:
                 for ended in dispatch.run(self._attempts(items)):
@@ -167,6 +169,7 @@ class Controller:
                 self._cancel(dispatch)
                 raise
             finally:
+                self._dispatching = False
                 self._display.withdraw()
 
     def _open_backend(self, items: Sequence[ExperimentItem]) -> Backend:
@@ -248,7 +251,7 @@ class Controller:
         for module in self._modules():
             stored = None if self.settings.stub else self._known(module)
             module.stash[RESULTS] = stored
-        for item, nextitem in zip(judges, [*judges[1:], None], strict=True):
+        for item, nextitem in zip(judges, [*judges[1:], None], strict=False):
             self._config.hook.pytest_runtest_protocol(item=item, nextitem=nextitem)
             _stop_where_asked(session)
 
@@ -273,7 +276,8 @@ class Controller:
     def pytest_report_teststatus(self, report: Any) -> tuple[str, str, Any] | None:
         """Count a crash as an error, and leave the words to the display where it shows lines."""
         status = reporting.status_of(report)
-        if getattr(report, "gpuexp", None) is None or not self._display.shows_runs:
+        told = getattr(report, "gpuexp", None) is not None
+        if not (told and self._dispatching and self._display.shows_runs):
             return status
         return (reporting.plain_category(report, status), "", "")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import signal
 import socket
@@ -15,6 +16,7 @@ import pytest
 
 from pytest_gpuexp import children, endings, recording, transport
 from pytest_gpuexp.collection import ExperimentModule, Kit
+from pytest_gpuexp.errors import GpuexpError
 from pytest_gpuexp.execution import Execution
 from pytest_gpuexp.leases import Leases
 from pytest_gpuexp.records import ExperimentResult, Outcome
@@ -182,10 +184,15 @@ class Worker:
         return self._commit(result, (), log)
 
     def _commit(self, result: ExperimentResult, reports: Any, log: Path) -> Mapping[str, Any]:
-        standing = recording.commit(self._storage, result, self._provenance)
+        try:
+            standing = recording.commit(self._storage, result, self._provenance)
+        except GpuexpError as error:
+            # The session still learns of the result, and that no record speaks for it.
+            told = f"{result.error_message or ''} [no record: {error}]".strip()
+            standing = dataclasses.replace(result, published=False, error_message=told)
         quiet = standing.status == "completed" and standing.verdict != "fail"
         tail = "" if quiet else children.tail_of(log)
-        if quiet and not log.stat().st_size:
+        if quiet and log.exists() and not log.stat().st_size:
             log.unlink()  # ten thousand empty files help nobody
         return transport.outcome_to_plain(
             Outcome(result=standing, reports=reports, log_tail=tail)

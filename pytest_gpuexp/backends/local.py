@@ -184,7 +184,8 @@ class LocalBackend:
             _, pid, _ = self._running.get(key, ((), 0, 0.0))
             if pid:
                 processes.signal_group(pid, signal.SIGKILL)
-            result = self._ended(attempt, "lost", _LOST, time.time() if pid else 0.0)
+            told = f"{_LOST}\n{said[-2000:]}" if said else _LOST
+            result = self._ended(attempt, "lost", told, time.time() if pid else 0.0)
             finished[job] = Outcome(result=recording.commit(self._storage, result, b""))
         self._tasks.clear()
         self._running.clear()
