@@ -16,7 +16,7 @@ class Silent:
 
     @property
     def shows_runs(self) -> bool:
-        """Return False: nothing is shown."""
+        """Whether each run gets a line of its own: nothing is shown here."""
         return False
 
     def notice(self, text: str) -> None:

@@ -84,7 +84,7 @@ class Terminal:
     def notice(self, text: str) -> None:
         """Show one line that the user should not miss."""
         self.withdraw()
-        self._write_line([(f"gpuexp: {text}", "warning")])
+        self._write_line([(f"gpuexp: {text}", "yellow")])
 
     def progress(
         self, *, done: int, total: int, running: Mapping[str, float], counts: Mapping[str, int]
