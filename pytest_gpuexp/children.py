@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from pytest_gpuexp import processes
+from pytest_gpuexp.seeding import seed_everything
 from pytest_gpuexp.supervisor import Child
 from pytest_gpuexp.wire import Channel, Message
 
@@ -145,7 +146,11 @@ def _cuda_hazard() -> str | None:
 
 
 def settle_memory() -> None:
-    """Keep the collector from touching, and so copying, what children share with the snapshot."""
+    """Do once what children would each do, and keep the collector off what they share.
+
+    A collection in a child writes to every object's header, and so copies the snapshot's memory.
+    """
+    seed_everything(0)  # imports the generators of numpy, which it puts off until they are used
     gc.collect()
     gc.freeze()
 

@@ -86,6 +86,7 @@ class ExperimentModule(pytest.Module):
 
     def collect(self) -> Iterable[pytest.Item]:
         """Yield the module's runs, handler by handler, then its criteria."""
+        self.kit.on_module(self.path)
         self.prepare()
         if self.kit.overrides is None:
             return []
@@ -157,7 +158,6 @@ class Kit:
     ) -> list[pytest.Collector]:
         """Return ``collectors`` of an experiment's file with ours in the place of pytest's."""
         self._finder.install()
-        self.on_module(file_path)
         module = ExperimentModule.from_parent(parent, path=file_path)
         module.kit = self
         self.modules[file_path] = module

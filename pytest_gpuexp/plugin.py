@@ -51,8 +51,9 @@ class _Door:
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_collect_file(self, file_path: Path, parent: pytest.Collector) -> Any:
         collectors = yield
-        if not naming.is_experiment(file_path, self._patterns):
-            return collectors
+        asked = (parent.session.isinitpath(path) for path in (file_path, *file_path.parents))
+        if not naming.is_experiment(file_path, self._patterns) or not any(asked):
+            return collectors  # pytest looks at the neighbours of the files that it was given
         try:
             return self._open().kit.take(file_path, parent, collectors)
         except pytest.UsageError as error:

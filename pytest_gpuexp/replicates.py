@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Literal, cast
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, Literal, cast
 
 from pytest_gpuexp.errors import GpuexpError
 from pytest_gpuexp.records import ExperimentResult, Plain
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 Over = Literal["seed", "run", "all"]
 
@@ -24,7 +25,7 @@ class UnknownMetric(GpuexpError, KeyError):
         return str(self.args[0])
 
 
-class Replicates(Mapping[str, NDArray[np.float64]]):
+class Replicates(Mapping[str, "NDArray[np.float64]"]):
     """The metrics of a handler's completed runs, by name, in each metric's own unit.
 
     ``replicates["test_accuracy"]`` has a value a run: shape (seeds,) in ascending order of seed
@@ -45,6 +46,9 @@ class Replicates(Mapping[str, NDArray[np.float64]]):
 
         For ``over="seed"`` they are one variant's, for ``over="run"`` a single one.
         """
+        import numpy as np  # costs 0.1 s, which a session that judges nothing does not pay
+
+        self._array = np.array
         given = list(results)
         self.over = over
         self.variants: list[Replicates] = []
@@ -73,7 +77,7 @@ class Replicates(Mapping[str, NDArray[np.float64]]):
         if metric not in self._names:
             raise UnknownMetric(self._refusal(metric))
         values = [result.metrics.get(metric, math.nan) for result in self.results]
-        array = np.array(values, dtype=np.float64)
+        array = self._array(values, dtype=float)
         # A number of numpy's has the methods of an array, and prints as a number.
         return cast("NDArray[np.float64]", array[0]) if self.over == "run" else array
 

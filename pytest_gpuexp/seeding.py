@@ -15,6 +15,6 @@ def seed_everything(seed: int, modules: Mapping[str, Any] = sys.modules) -> None
     """
     random.seed(seed)
     if "numpy" in modules and hasattr(modules["numpy"], "random"):
-        modules["numpy"].random.seed(seed % 2**32)
+        modules["numpy"].random.seed(seed % 2**32)  # numpy imports its generators only when asked
     if "torch" in modules and hasattr(modules["torch"], "manual_seed"):
         modules["torch"].manual_seed(seed)

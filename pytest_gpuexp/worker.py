@@ -14,7 +14,7 @@ from typing import Any, NoReturn
 
 import pytest
 
-from pytest_gpuexp import children, endings, recording, transport
+from pytest_gpuexp import children, endings, processes, recording, transport
 from pytest_gpuexp.collection import ExperimentModule, Kit
 from pytest_gpuexp.errors import GpuexpError
 from pytest_gpuexp.execution import Execution
@@ -84,6 +84,7 @@ class Worker:
     def _supervise(self) -> None:
         for number in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM):
             signal.signal(number, signal.SIG_IGN)
+        processes.adopt_orphans()  # what a run leaves behind comes to us, and is ended
         from_greeting = self._greeting
         self._supervisor = Supervisor(
             self._control,
