@@ -46,9 +46,12 @@ class _Gates(ast.NodeTransformer):
             return node
         told = cast(ast.Expr, node.body[-1]).value
         lineno = cast(ast.Call, told).args[0]
+        listening = node.test
         gate = ast.Call(ast.Name(_GATE, ast.Load()), [lineno], [])
         # The count first: it stands even where no hook listens.
-        node.test = ast.BoolOp(ast.And(), [gate, node.test])
+        node.test = ast.BoolOp(ast.And(), [gate, listening])
+        for new in (gate, gate.func, node.test):
+            ast.copy_location(new, listening)
         return node
 
 
@@ -72,8 +75,9 @@ class ExperimentLoader(importlib.machinery.SourceFileLoader):
         source = self.get_data(path)
         tree = ast.parse(source, path)
         rewrite_asserts(tree, source, path, cast(pytest.Config, _PassHookOn(self._config)))
-        tree = ast.fix_missing_locations(_Gates().visit(tree))
-        return cast(types.CodeType, compile(tree, path, "exec", dont_inherit=True))
+        return cast(
+            types.CodeType, compile(_Gates().visit(tree), path, "exec", dont_inherit=True)
+        )
 
     def exec_module(self, module: types.ModuleType) -> None:
         module.__dict__[_GATE] = CURRENT.passing
