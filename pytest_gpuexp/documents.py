@@ -7,7 +7,7 @@ import io
 import re
 from collections.abc import Mapping
 from functools import lru_cache
-from typing import Any
+from typing import Any, ClassVar
 
 import yaml
 
@@ -101,12 +101,12 @@ class _ReadableDumper(_Nodes, yaml.SafeDumper):
 
 
 class _Loader(_FAST_LOADER):  # type: ignore[misc]
-    """Reads the scalars of YAML 1.2: ``1e-05`` is a number, ``no`` and ``2024-01-01`` are strings."""
+    """Reads the scalars of YAML 1.2: ``1e-05`` is a number, ``no`` and dates are strings."""
 
     # PyYAML's own table is YAML 1.1's; ours starts empty and is filled below.
-    yaml_implicit_resolvers: dict[str, list[tuple[str, re.Pattern[str]]]] = {}
+    yaml_implicit_resolvers: ClassVar[dict[str, list[tuple[str, re.Pattern[str]]]]] = {}
 
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:  # noqa: FBT001, FBT002
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         """Return the mapping of ``node``, in which no key may stand twice."""
         mapping: dict[Any, Any] = super().construct_mapping(node, deep=deep)
         if len(mapping) < len(node.value):
@@ -152,7 +152,7 @@ def load(data: bytes | str, *, place: str = "YAML") -> Plain:
     """
     try:
         text = data if isinstance(data, str) else data.decode("utf-8-sig")
-        return yaml.load(text, Loader=_Loader)  # noqa: S506 (a safe loader, mended)
+        return yaml.load(text, Loader=_Loader)  # a safe loader, mended
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         where = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 
 from pytest_gpuexp import documents
 from pytest_gpuexp.conclusions import Assessment, ExperimentReport, MetricSummary, VariantSummary
