@@ -59,8 +59,8 @@ class Worker:
     def pytest_collect_file(self, file_path: Path, parent: pytest.Collector) -> Any:
         """Take experiment files for ourselves; pytest would make tests of them."""
         collectors = yield
-        if not self._kit.is_experiment(file_path):
-            return collectors
+        if not (self._kit.is_experiment(file_path) and parent.session.isinitpath(file_path)):
+            return collectors  # a neighbour of the file that is asked for keeps its first module
         return self._kit.take(file_path, parent, collectors)
 
     @pytest.hookimpl(tryfirst=True)
