@@ -8,7 +8,7 @@ from functools import partial
 from importlib.metadata import entry_points
 from importlib.util import find_spec
 
-from bench import contend_ours, contend_plain, contend_unused, contend_xdist
+from bench import contend_installed, contend_ours, contend_plain, contend_xdist
 from bench.task import Task, Work
 
 # The larger size comes last; the marginal time of a run is taken between the two.
@@ -81,10 +81,10 @@ CONTENDERS = (
         sizes={**WHOLE, "unused": (200,)},
     ),
     Contender(
-        name="unused",
+        name="installed",
         title="pytest, gpuexp installed",
         isolation="none",
-        command=contend_unused.command,
+        command=contend_installed.command,
         sizes={"unused": (200,)},
         needs=("pytest-gpuexp",),
     ),

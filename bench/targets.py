@@ -74,14 +74,14 @@ def over_snapshot(sheet: Sheet) -> float | None:
 def unused_ms(sheet: Sheet) -> float | None:
     """Measure what being installed adds to a session of ordinary tests, in ms."""
     seconds = difference(
-        sheet.largest_wall_s("unused", "unused"), sheet.largest_wall_s("plain", "unused")
+        sheet.largest_wall_s("installed", "unused"), sheet.largest_wall_s("plain", "unused")
     )
     return None if seconds is None else 1000 * seconds
 
 
 def unused_sdks(sheet: Sheet) -> float | None:
     """Count the SDKs that such a session has loaded."""
-    looked = [f.sdks for f in sheet.of("unused", "unused") if f.sdks is not None]
+    looked = [f.sdks for f in sheet.of("installed", "unused") if f.sdks is not None]
     return float(max(map(len, looked))) if looked else None
 
 

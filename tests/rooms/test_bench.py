@@ -92,7 +92,7 @@ def test_being_installed_is_priced_in_milliseconds() -> None:
     sheet = Sheet(
         figures=[
             figure("plain", 200, 0.400, 0.390, work="unused"),
-            figure("unused", 200, 0.402, 0.394, work="unused"),
+            figure("installed", 200, 0.402, 0.394, work="unused"),
         ]
     )
 
