@@ -3,45 +3,61 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from tests import process_watch
+
 pytest_plugins = ["pytester"]
 
 # A worker that takes itself for a controller starts workers of its own, and so on: a fork bomb.
 MOST_PROCESSES = 60
+_GOING_SECONDS = 3.0
+
+
+@pytest.fixture(scope="session", autouse=True)
+def watch_file(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path]]:
+    """Watch the session's processes from outside; give the mark they bear and the watch's file."""
+    mark, file = f"{os.getpid()}-{time.time_ns()}", tmp_path_factory.mktemp("watch") / "excess"
+    os.environ[process_watch.MARK] = mark
+    words = [mark, str(os.getpid()), str(MOST_PROCESSES), str(file)]
+    watch = subprocess.Popen(
+        [sys.executable, "-S", "-E", process_watch.__file__, *words], start_new_session=True
+    )
+
+    yield mark, file
+
+    watch.kill()
+    watch.wait()
+    del os.environ[process_watch.MARK]
+
+
+@pytest.fixture(scope="session")
+def watch(watch_file: tuple[str, Path]) -> process_watch.ProcessWatch:
+    """Tell which processes the session has started, its own watch left out."""
+    return process_watch.ProcessWatch(watch_file[0], os.getpid())
 
 
 @pytest.fixture(autouse=True)
-def process_guard() -> Iterator[None]:
+def process_guard(
+    watch_file: tuple[str, Path], watch: process_watch.ProcessWatch
+) -> Iterator[None]:
     """Fail a test that leaves processes behind, or ever had far too many (see MOST_PROCESSES)."""
-    before = _workers()
+    before = watch.alive()
 
     yield
 
-    left = _workers() - before
-    for pid in left:
-        _kill(pid)
-    assert not left, f"the test left {len(left)} worker processes behind: {sorted(left)}"
-
-
-def _workers() -> set[int]:
-    """Return the pids of all processes that are workers of this plugin."""
-    found = set()
-    for folder in Path("/proc").glob("[0-9]*"):
-        try:
-            command = (folder / "cmdline").read_bytes()
-        except OSError:
-            continue
-        if b"pytest_gpuexp.worker" in command:
-            found.add(int(folder.name))
-    return found
-
-
-def _kill(pid: int) -> None:
-    try:
-        os.kill(pid, 9)
-    except ProcessLookupError:
-        pass
+    deadline = time.monotonic() + _GOING_SECONDS
+    while (left := watch.alive() - before) and time.monotonic() < deadline:
+        time.sleep(0.02)  # what was told to end may take a moment
+    process_watch.end(left)
+    excess = watch_file[1]
+    most = excess.read_text() if excess.exists() else ""
+    excess.unlink(missing_ok=True)
+    assert not most, f"the test had {most} processes at once, over {MOST_PROCESSES}"
+    assert not left, f"the test left {len(left)} processes behind: {sorted(left)}"

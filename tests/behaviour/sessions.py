@@ -1,0 +1,79 @@
+"""Runs whole sessions of pytest on experiments, and reads what they leave."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+_SECONDS = 120
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ended:
+    """A session that has ended: its exit code, what it printed, and the folder it ran in."""
+
+    code: int
+    text: str
+    folder: Path
+
+    def records(self, name: str) -> list[dict[str, Any]]:
+        """Return the records of the run called ``name``, oldest attempt first."""
+        found = [yaml.safe_load(path.read_bytes()) for path in self.record_files()]
+        return sorted(
+            (record for record in found if record["name"] == name),
+            key=lambda record: int(record["attempt"]),
+        )
+
+    def record(self, name: str) -> dict[str, Any]:
+        """Return the newest record of the run called ``name``."""
+        return self.records(name)[-1]
+
+    def record_files(self) -> list[Path]:
+        """Return every record's file."""
+        return sorted(self.folder.glob("results/*/records/*.yaml"))
+
+    def run_folder(self, name: str) -> Path:
+        """Return the folder of the newest attempt of ``name``."""
+        record = self.record(name)
+        runs = self.folder / "results" / record["experiment_id"] / "runs"
+        return runs / str(record["run_id"]) / str(record["attempt"])
+
+    def log(self, name: str) -> str:
+        """Return what the newest attempt of ``name`` has written to its log."""
+        return (self.run_folder(name) / "log.txt").read_text()
+
+
+def words(*arguments: str) -> list[str]:
+    """Return the command of a session that is given ``arguments``."""
+    return [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-rA", *arguments]
+
+
+def environment(**changes: str | None) -> dict[str, str]:
+    """Return this process's environment with ``changes``; None takes a variable away.
+
+    GPUs of the machine are hidden: what a test says of them is the same everywhere.
+    """
+    merged = {**os.environ, "CUDA_VISIBLE_DEVICES": "", "COLUMNS": "200", **changes}
+    return {name: value for name, value in merged.items() if value is not None}
+
+
+def run(folder: Path, *arguments: str, changes: Mapping[str, str | None] | None = None) -> Ended:
+    """Run pytest with ``arguments`` in ``folder``, with ``changes`` of the environment."""
+    done = subprocess.run(
+        words(*arguments),
+        cwd=folder,
+        env=environment(**(changes or {})),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        timeout=_SECONDS,
+        check=False,
+    )
+    return Ended(code=done.returncode, text=done.stdout.decode(errors="replace"), folder=folder)
