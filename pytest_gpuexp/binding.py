@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any, cast
 
 import pytest
@@ -16,6 +17,17 @@ from pytest_gpuexp.seeding import seed_everything
 RUNNER = pytest.StashKey[ExperimentRunner]()
 POINT = pytest.StashKey[Mapping[str, Plain]]()
 _REGISTERED = pytest.StashKey[set[str]]()
+_PLANS = pytest.StashKey[dict[tuple[str, ...], "_Plan"]]()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Plan:
+    """What all runs of a handler share: which names they fill in, and how fixtures are found."""
+
+    handler: Callable[..., Any]
+    given: frozenset[str]
+    signature: inspect.Signature
+    prototype: pytest.Function
 
 
 def runner(request: pytest.FixtureRequest) -> ExperimentRunner:
@@ -23,50 +35,85 @@ def runner(request: pytest.FixtureRequest) -> ExperimentRunner:
     return cast(pytest.Item, request.node).stash[RUNNER]
 
 
-def fixture_problems(
-    module: pytest.Module, handler: Callable[..., Any], specs: Sequence[RunSpec]
-) -> list[str]:
-    """Return what would keep every run of ``handler`` from being set up.
+def fixture_problems(module: pytest.Module, spec: RunSpec) -> list[str]:
+    """Return what would keep every run of a handler from being set up, told by one of its runs.
 
-    Found by making one real item, so that a misspelt name is told once and before anything runs.
+    So that a misspelt name is told once, and before anything runs.
     """
-    _register_parameters(module, specs[0].parameters)
-    attempt = Attempt(spec=specs[0], number=0)
-    item = pytest.Function.from_parent(
-        module, name=specs[0].name, callobj=_bind(handler, attempt, None)
-    )
-    definitions = item._fixtureinfo.name2fixturedefs
+    prototype = _plan(module, spec).prototype
+    definitions = prototype._fixtureinfo.name2fixturedefs
     problems = [
-        f"{handler.__name__}: {name!r} is neither a parameter "
-        f"({', '.join([*specs[0].parameters, 'seed'])}) nor a fixture"
-        for name in item.fixturenames
+        f"{spec.function}: {name!r} is neither a parameter "
+        f"({', '.join([*spec.parameters, 'seed'])}) nor a fixture"
+        for name in prototype.fixturenames
         if name not in definitions and name != "request"
     ]
     problems += [
-        f"{handler.__name__}: fixture {name!r} is parametrized; a run takes its parameters from "
+        f"{spec.function}: fixture {name!r} is parametrized; a run takes its parameters from "
         "grid(), so give the fixture's values there"
-        for name in item.fixturenames
+        for name in prototype.fixturenames
         if name in definitions and definitions[name][-1].params
     ]
     return problems
 
 
+def warm(module: pytest.Module, spec: RunSpec) -> None:
+    """Work out before a fork what all runs of the handler of ``spec`` share."""
+    _plan(module, spec)
+
+
 def make_item(module: pytest.Module, attempt: Attempt, runner: ExperimentRunner) -> pytest.Function:
     """Return the real pytest item of ``attempt``: its fixtures, its marks, its name."""
     spec = attempt.spec
-    handler = getattr(module.obj, spec.function)
-    _register_parameters(module, spec.parameters)
-    item = cast(
-        pytest.Function,
-        pytest.Function.from_parent(
-            module, name=spec.name, callobj=_bind(handler, attempt, runner)
-        ),
+    plan = _plan(module, spec)
+    item = pytest.Function.from_parent(
+        module,
+        name=spec.name,
+        callobj=_bind(plan, attempt, runner),
+        fixtureinfo=plan.prototype._fixtureinfo,
     )
     for name, args, kwargs in attempt.marks:
         item.add_marker(getattr(pytest.mark, name).with_args(*args, **kwargs))
     item.stash[RUNNER] = runner
     item.stash[POINT] = {**spec.parameters, "seed": spec.seed}
-    return item
+    return cast(pytest.Function, item)
+
+
+def _plan(module: pytest.Module, spec: RunSpec) -> _Plan:
+    plans = module.stash.setdefault(_PLANS, {})
+    key = (spec.function, *spec.parameters)
+    if key not in plans:
+        plans[key] = _make_plan(module, spec)
+    return plans[key]
+
+
+def _make_plan(module: pytest.Module, spec: RunSpec) -> _Plan:
+    """Find out by a prototype, which never runs, how pytest would set up runs like ``spec``."""
+    handler = getattr(module.obj, spec.function)
+    _register_parameters(module, spec.parameters)
+    arguments = inspect.signature(handler).parameters.values()
+    point = [*spec.parameters, "seed"]
+    given = {name for name in point if any(argument.name == name for argument in arguments)}
+    if any(argument.kind is argument.VAR_KEYWORD for argument in arguments):
+        given = {name for name in point if name.isidentifier()}
+    left = [
+        argument
+        for argument in arguments
+        if argument.name not in given
+        and argument.default is argument.empty
+        and argument.kind in (argument.POSITIONAL_OR_KEYWORD, argument.KEYWORD_ONLY)
+    ]
+    signature = inspect.Signature(left)
+
+    @functools.wraps(handler)
+    def shape() -> None:
+        """Stand for a run that has the handler's fixtures."""
+
+    shape.__signature__ = signature  # type: ignore[attr-defined]
+    prototype = pytest.Function.from_parent(module, name=spec.name, callobj=shape)
+    return _Plan(
+        handler=handler, given=frozenset(given), signature=signature, prototype=prototype
+    )
 
 
 def _register_parameters(module: pytest.Module, parameters: Mapping[str, Plain]) -> None:
@@ -85,34 +132,21 @@ def _parameter(name: str) -> Callable[[pytest.FixtureRequest], Plain]:
     return parameter
 
 
-def _bind(
-    handler: Callable[..., Any], attempt: Attempt, runner: ExperimentRunner | None
-) -> Callable[..., None]:
-    """Return ``handler`` with its parameters filled in; what is left are fixtures."""
-    spec = attempt.spec
-    signature = inspect.signature(handler)
+def _bind(plan: _Plan, attempt: Attempt, runner: ExperimentRunner) -> Callable[..., None]:
+    """Return the handler with its parameters filled in; what is left are fixtures."""
+    spec, handler = attempt.spec, plan.handler
     point = {**spec.parameters, "seed": spec.seed}
-    given = {name: value for name, value in point.items() if name in signature.parameters}
-    if any(p.kind is p.VAR_KEYWORD for p in signature.parameters.values()):
-        given = {name: value for name, value in point.items() if name.isidentifier()}
-    left = [
-        parameter
-        for parameter in signature.parameters.values()
-        if parameter.name not in given
-        and parameter.default is parameter.empty
-        and parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY)
-    ]
+    given = {name: value for name, value in point.items() if name in plan.given}
 
     @functools.wraps(handler)
     def call(**fixtures: Any) -> None:
         __tracebackhide__ = True
-        assert runner is not None  # only an item that is never run is made without one
         # Innermost, or plugins that reseed in their hooks would have the last word.
         seed_everything(spec.seed)
         value = _stub(runner) if attempt.stub else handler(**given, **fixtures)
         runner.take_return(value)
 
-    call.__signature__ = signature.replace(parameters=left)  # type: ignore[attr-defined]
+    call.__signature__ = plan.signature  # type: ignore[attr-defined]
     return call
 
 

@@ -95,7 +95,7 @@ def _enter(task: Message) -> None:
         os.environ[name] = value
     if task["devices"] or task["hide_gpus"]:
         os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(task["devices"])
-    log = os.open(task["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
+    log = _open_log(task["log"])
     os.dup2(log, 1)
     os.dup2(log, 2)
     os.close(log)
@@ -105,6 +105,15 @@ def _enter(task: Message) -> None:
     with contextlib.suppress(AttributeError, ValueError, OSError):
         faulthandler.enable(file=2)
     _set_threads(task["threads"])
+
+
+def _open_log(path: str) -> int:
+    flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND
+    try:
+        return os.open(path, flags, 0o666)
+    except FileNotFoundError:
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        return os.open(path, flags, 0o666)
 
 
 def _set_threads(count: int) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from pytest_gpuexp import binding, handlers, naming
+from pytest_gpuexp import binding, declarations, definitions, handlers, naming
 from pytest_gpuexp.errors import GpuexpError, UsageProblems
 from pytest_gpuexp.handlers import Handler
 from pytest_gpuexp.judging import CriterionItem, ThresholdItem, criterion_items
@@ -34,7 +34,9 @@ class ExperimentItem(pytest.Item):
         self.own_markers.extend(handler.marks)
         if handler.row_marks:
             for mark in handler.marks_of(spec):
-                self.add_marker(getattr(pytest.mark, mark.name).with_args(*mark.args, **mark.kwargs))
+                self.add_marker(
+                    getattr(pytest.mark, mark.name).with_args(*mark.args, **mark.kwargs)
+                )
 
     @property
     def obj(self) -> Callable[..., Any]:
@@ -105,8 +107,8 @@ class ExperimentModule(pytest.Module):
 
     def _read(self, overrides: Overrides) -> None:
         path = Path(os.path.relpath(self.path, self.config.rootpath)).as_posix()
-        functions = handlers.find_functions(self.obj, self.kit.functions)
-        self.experiment = handlers.read_experiment(self.obj, path)
+        functions = definitions.find_functions(self.obj, self.kit.functions)
+        self.experiment = declarations.read_experiment(self.obj, path)
         read: list[Handler] = []
         problems: list[str] = []
         for name, function in functions:
@@ -122,7 +124,7 @@ class ExperimentModule(pytest.Module):
                 problems += [f"{name}: {problem}" for problem in error.problems]
                 continue
             read.append(handler)
-            problems += binding.fixture_problems(self, handler.function, handler.specs)
+            problems += binding.fixture_problems(self, handler.specs[0])
         if problems:
             raise UsageProblems(path, problems)
         self.handlers = tuple(read)

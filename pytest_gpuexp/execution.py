@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import linecache
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
@@ -49,9 +48,13 @@ class _Course:
 class Execution:
     """The plugin that executes attempts and watches how pytest reports them."""
 
-    def __init__(self, config: pytest.Config) -> None:
-        """Watch the reports of ``config``'s session; to be registered with its plugin manager."""
+    def __init__(self, config: pytest.Config, *, every_phase: bool = True) -> None:
+        """Watch the reports of ``config``'s session; to be registered with its plugin manager.
+
+        Unless ``every_phase``, outcomes leave out the reports of a setup or teardown that passed.
+        """
         self._config = config
+        self._every_phase = every_phase
         self._course: _Course | None = None
 
     def run(
@@ -82,20 +85,14 @@ class Execution:
             runner.close()
             self._course = None
         result = _result(attempt, course, started, time.perf_counter() - clock)
-        return Outcome(result=result, reports=self.serialise(course.reports))
+        return Outcome(result=result, reports=self._serialise(course.reports))
 
-    def serialise(self, reports: Sequence[pytest.TestReport]) -> list[Mapping[str, Plain]]:
-        """Return ``reports`` as JSON values; a property that is none becomes its repr."""
+    def _serialise(self, reports: Sequence[pytest.TestReport]) -> list[Mapping[str, Plain]]:
+        to_serialisable = self._config.hook.pytest_report_to_serializable
         return [
-            json.loads(
-                json.dumps(
-                    self._config.hook.pytest_report_to_serializable(
-                        config=self._config, report=report
-                    ),
-                    default=repr,
-                )
-            )
+            to_serialisable(config=self._config, report=report)
             for report in reports
+            if self._every_phase or report.when not in ("setup", "teardown") or not report.passed
         ]
 
     def pytest_assertion_pass(self, lineno: int, orig: str, expl: str) -> None:
@@ -110,7 +107,7 @@ class Execution:
         """Tell a verdict from a crash while the exception is still at hand."""
         report: pytest.TestReport = yield
         if self._course is not None:
-            _note(self._course, item, report, call, self._conftests())
+            _note(self._course, item, report, call, self._conftests)
             report.gpuexp = _told(self._course)
         return report
 
@@ -137,7 +134,7 @@ def _note(
     item: pytest.Item,
     report: pytest.TestReport,
     call: pytest.CallInfo[None],
-    conftests: set[Path],
+    conftests: Callable[[], set[Path]],
 ) -> None:
     if report.when == "call":
         report.user_properties.extend(course.runner.metrics.items())
@@ -181,12 +178,14 @@ def _note_crash(
 
 
 def _is_verdict(
-    excinfo: pytest.ExceptionInfo[BaseException], module_path: Path, conftests: set[Path]
+    excinfo: pytest.ExceptionInfo[BaseException],
+    module_path: Path,
+    conftests: Callable[[], set[Path]],
 ) -> bool:
     if not isinstance(excinfo.value, AssertionError):
         return False
     innermost = Path(excinfo.traceback[-1].path)
-    return innermost == module_path or innermost in conftests
+    return innermost == module_path or innermost in conftests()
 
 
 def _failed(

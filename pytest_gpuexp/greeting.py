@@ -58,6 +58,7 @@ def make_greeting(
         "parallelism": parallelism,
         "gpus": list(settings.gpus),
         "grace_seconds": settings.grace_seconds,
+        "every_phase": bool(config.option.durations or getattr(config.option, "xmlpath", None)),
         "one_shot": False,
     }
 

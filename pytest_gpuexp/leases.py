@@ -8,8 +8,10 @@ import re
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from filelock import FileLock, Timeout
+if TYPE_CHECKING:
+    from filelock import FileLock
 
 
 class Leases:
@@ -23,6 +25,10 @@ class Leases:
         self._tokens = tuple(tokens)
         self._folder = folder or Path(tempfile.gettempdir()) / f"gpuexp-leases-{_user()}"
         self._held: dict[str, FileLock] = {}
+        # Its handlers around fork would cost every run of a machine without GPUs a millisecond.
+        import filelock
+
+        self._make_lock, self._timeout = filelock.FileLock, filelock.Timeout
 
     def acquire(self, count: int) -> tuple[str, ...] | None:
         """Return ``count`` tokens, or None where so many are not free now; never waits."""
@@ -45,10 +51,10 @@ class Leases:
 
     def _lock(self, token: str) -> bool:
         name = re.sub(r"[^\w.-]", "_", token)
-        lock = FileLock(self._folder / f"{name}.lock")
+        lock = self._make_lock(self._folder / f"{name}.lock")
         try:
             lock.acquire(timeout=0)
-        except Timeout:
+        except self._timeout:
             return False
         self._held[token] = lock
         return True

@@ -36,11 +36,15 @@ class Ledger:
         spec: RunSpec,
         *,
         backend: str,
+        handle: str,
         submitted_at: str,
         stub: bool,
         marks: Sequence[tuple[str, Sequence[Plain], Mapping[str, Plain]]] = (),
     ) -> Attempt:
-        """Return a new attempt of ``spec``, its intent on disk under a number nobody else has."""
+        """Return a new attempt of ``spec``, its intent on disk under a number nobody else has.
+
+        ``handle`` is what the backend can tell of the attempt before it has it, "" for nothing.
+        """
         number = self._last.get(spec.run_id, 0)
         for _ in range(1000):
             number += 1
@@ -49,6 +53,8 @@ class Ledger:
                 f"run_id: {spec.run_id}\nattempt: {number}\nname: {json.dumps(spec.name)}\n"
                 f"backend: {json.dumps(backend)}\nsubmitted_at: {json.dumps(submitted_at)}\n"
             )
+            if handle:
+                intent += f"handle: {json.dumps(handle)}\n"
             if self._storage.write_if_absent(self._job(attempt), intent.encode(), durable=self._durable):
                 self._last[spec.run_id] = number
                 return attempt

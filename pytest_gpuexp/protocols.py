@@ -16,9 +16,13 @@ class Backend(Protocol):
     name: str
     lookahead: int
     """How many attempts it wants to hold beyond those that execute, to start them at once."""
+    handle: str
+    """What finds its attempts again and is known before they are submitted; "" where nothing is."""
 
     def submit(self, attempt: Attempt) -> Job:
         """Take ``attempt`` and return at once; its outcome comes by ``poll``.
+
+        The job's handle is kept beside the backend's, or is "" where that one says it all.
 
         Raises:
             BackendUnavailable: the backend takes no more runs in this session.

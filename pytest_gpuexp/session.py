@@ -190,6 +190,7 @@ class Controller:
             yield ledger.claim(
                 item.spec,
                 backend=self.settings.backend,
+                handle=self._backend.handle if self._backend else "",
                 submitted_at=utc(time.time()),
                 stub=self.settings.stub,
                 marks=[(mark.name, mark.args, mark.kwargs) for mark in item.added_marks()],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import selectors
 import signal
@@ -64,6 +65,12 @@ class Leases(Protocol):
         ...
 
 
+def _kind(task: Message) -> tuple[str, ...]:
+    """Return what distinguishes the handlers of tasks, and the names of their parameters."""
+    spec = task["attempt"]["spec"]
+    return (spec["path"], spec["function"], *spec["parameters"])
+
+
 class Supervisor:
     """The loop of a snapshot: tasks in, outcomes out, children in between.
 
@@ -98,6 +105,7 @@ class Supervisor:
         self._waiting: deque[Message] = deque()
         self._spares: list[Child] = []
         self._running: dict[str, _Running] = {}
+        self._kinds: set[tuple[str, ...]] = set()
         self._leaving = False
         self._oom_kills = processes.oom_kills()
 
@@ -146,6 +154,10 @@ class Supervisor:
     def _obey(self, message: Message) -> None:
         operation = message["op"]
         if operation == "run":
+            if (kind := _kind(message)) not in self._kinds:
+                self._kinds.add(kind)
+                self._drop_spares()  # they were forked before their kind of run was known
+                self._on_order(message)
             self._waiting.append(message)
         elif operation == "cancel":
             self._cancel(set(message["jobs"]))
@@ -201,26 +213,27 @@ class Supervisor:
 
     def _hear(self, job: str) -> None:
         run = self._running[job]
-        for message in run.child.channel.receive():
-            self._done(job, run, message)
+        for outcome in run.child.channel.receive_lines():
+            self._done(job, run, outcome)
         if run.child.channel.closed:
             self._selector.unregister(run.child.channel)
 
-    def _done(self, job: str, run: _Running, outcome: Mapping[str, Any]) -> None:
+    def _done(self, job: str, run: _Running, outcome: bytes) -> None:
         if run.reported:
             return
         run.reported = True
         run.deadline = None
         run.kill_at = run.kill_at or self._clock() + _LEAVING_SECONDS
-        self._control.send({"done": job, "outcome": outcome})
+        # As it came: to read it here would cost more than the run of many a handler.
+        self._control.send_line(b'{"done": %s, "outcome": %s}' % (json.dumps(job).encode(), outcome))
 
     def _reap(self, job: str) -> None:
         run = self._running[job]
         pid = run.child.pid
         if os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
             return
-        for message in run.child.channel.drain():
-            self._done(job, run, message)
+        for outcome in run.child.channel.drain():
+            self._done(job, run, outcome)
         processes.signal_group(pid, signal.SIGKILL)  # before its pid can be given to another
         _, waitstatus = os.waitpid(pid, 0)
         del self._running[job]

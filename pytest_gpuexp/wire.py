@@ -24,15 +24,31 @@ class Channel:
         return self.socket.fileno()
 
     def send(self, message: Mapping[str, Any]) -> bool:
-        """Send ``message`` whole; return False where the other end is gone."""
+        """Send ``message`` whole; return False where the other end is gone.
+
+        What is no JSON value goes as its repr: a property of a report can be anything.
+        """
+        return self.send_line(json.dumps(message, default=repr).encode())
+
+    def send_line(self, line: bytes) -> bool:
+        """Send a message that is JSON already; return False where the other end is gone."""
         try:
-            self.socket.sendall(json.dumps(message).encode() + b"\n")
+            self.socket.sendall(line + b"\n")
         except OSError:
             return False
         return True
 
     def receive(self) -> Iterator[Message]:
         """Read once, waiting for it, and yield the messages that are whole."""
+        self._read()
+        yield from self.pending()
+
+    def receive_lines(self) -> Iterator[bytes]:
+        """Read once, waiting for it, and yield the messages that are whole as JSON."""
+        self._read()
+        yield from self._lines()
+
+    def _read(self) -> None:
         try:
             block = self.socket.recv(1 << 20)
         except (ConnectionResetError, OSError):
@@ -40,17 +56,20 @@ class Channel:
         if not block:
             self.closed = True
         self._buffer += block
-        yield from self.pending()
 
     def pending(self) -> Iterator[Message]:
         """Yield the messages that were read together with an earlier one."""
+        for line in self._lines():
+            yield json.loads(line)
+
+    def _lines(self) -> Iterator[bytes]:
         while (end := self._buffer.find(b"\n")) >= 0:
             line = bytes(self._buffer[:end])
             del self._buffer[: end + 1]
-            yield json.loads(line)
+            yield line
 
-    def drain(self) -> Iterator[Message]:
-        """Yield the messages that have already arrived, without waiting."""
+    def drain(self) -> Iterator[bytes]:
+        """Yield the messages that have already arrived as JSON, without waiting."""
         self.socket.setblocking(False)
         try:
             while not self.closed:
@@ -64,7 +83,7 @@ class Channel:
                 self._buffer += block
         finally:
             self.socket.setblocking(True)
-        yield from self.pending()
+        yield from self._lines()
 
     def wait(self) -> Message | None:
         """Return the next message, or None where the other end is gone; see ``pending`` for more."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
 import signal
@@ -14,12 +15,12 @@ from typing import Any, NoReturn
 
 import pytest
 
-from pytest_gpuexp import children, endings, processes, recording, transport
+from pytest_gpuexp import binding, children, endings, processes, recording, transport
 from pytest_gpuexp.collection import ExperimentModule, Kit
 from pytest_gpuexp.errors import GpuexpError
 from pytest_gpuexp.execution import Execution
 from pytest_gpuexp.leases import Leases
-from pytest_gpuexp.records import ExperimentResult, Outcome
+from pytest_gpuexp.records import ExperimentResult, Outcome, RunSpec
 from pytest_gpuexp.settings import Settings
 from pytest_gpuexp.storage.local import LocalStorage
 from pytest_gpuexp.supervisor import Child, Death, Supervisor
@@ -41,7 +42,7 @@ class Worker:
         self._storage = LocalStorage(Path(greeting["storage"]))
         self._provenance = greeting["provenance"].encode()
         self._kit = Kit(config, Settings(), None)
-        self._execution = Execution(config)
+        self._execution = Execution(config, every_phase=greeting["every_phase"])
         self._session: pytest.Session | None = None
         self._fork: bool = greeting["isolation"] != "spawn"
         self._judged_safe = False
@@ -107,10 +108,19 @@ class Worker:
         if order["op"] == "provenance":
             self._provenance = order["text"].encode()
             self._greeting["provenance"] = order["text"]
+        elif order["op"] == "run":
+            self._warm(transport.attempt_from_plain(order["attempt"]).spec)
         elif self._fork:
             assert self._session is not None  # pytest collects before it runs
             self._session.perform_collect([order["path"]])
             self._judged_safe = False
+
+    def _warm(self, spec: RunSpec) -> None:
+        """Do once, before a fork, what all runs of a handler would do; an error is left to them."""
+        if self._fork:
+            with contextlib.suppress(Exception):
+                binding.warm(self._module(spec.path), spec)
+            children.settle_memory()
 
     def _launch(self) -> Child:
         if self._fork and not self._judged_safe:

@@ -16,6 +16,7 @@ class InProcessBackend:
 
     name = "in-process"
     lookahead = 0
+    handle = ""
 
     def __init__(self, execute: Callable[[Attempt], Outcome]) -> None:
         """Run attempts by ``execute``, which commits their records."""

@@ -79,7 +79,7 @@ class LocalBackend:
         theirs.close()
         self._channel = Channel(ours)
         self._channel.send(self._greeting)
-        self._handle = f"{self._process.pid}:{processes.start_time(self._process.pid)}"
+        self.handle = f"{self._process.pid}:{processes.start_time(self._process.pid)}"
         for path in self._paths:
             self._channel.send({"op": "collect", "path": path})
 
@@ -98,8 +98,7 @@ class LocalBackend:
         if self._channel.closed:
             self._start()
         folder = self._storage.path(recording.run_folder(attempt))
-        folder.mkdir(parents=True, exist_ok=True)
-        job = Job(key=attempt.key, backend=self.name, handle=f"{self._handle}:{attempt.key}")
+        job = Job(key=attempt.key, backend=self.name, handle="")
         self._tasks[attempt.key] = (attempt, job)
         self._channel.send(
             {

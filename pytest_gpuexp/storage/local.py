@@ -46,6 +46,8 @@ class LocalStorage:
     def write_if_absent(self, name: str, data: bytes, *, durable: bool = True) -> bool:
         """Put ``data`` under ``name`` unless it is taken; return whether this call wrote it."""
         path = self.path(name)
+        if not durable:
+            return self._create(path, data)
         temporary = self._beside(path, lambda file: _write_all(file, data), durable)
         try:
             os.link(temporary, path)  # fails where ``path`` exists, as rename does not
@@ -89,6 +91,25 @@ class LocalStorage:
         shutil.copyfile(self.path(name), temporary)
         os.replace(temporary, path)
 
+    def _create(self, path: Path, data: bytes) -> bool:
+        """Make ``path`` in one write, a third of the system calls of a whole-or-absent one."""
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
+        try:
+            try:
+                file = os.open(path, flags, 0o666)
+            except FileNotFoundError:
+                os.makedirs(path.parent, exist_ok=True)
+                file = os.open(path, flags, 0o666)
+            try:
+                _write_all(file, data)
+            finally:
+                os.close(file)
+        except FileExistsError:
+            return False
+        except OSError as error:
+            raise _refusal(path, error) from error
+        return True
+
     def _beside(self, path: Path, fill: Callable[[int], None], durable: bool) -> str:
         name = f".writing-{os.getpid()}-{threading.get_ident()}-{path.name}"
         temporary = os.path.join(path.parent, name)
@@ -106,11 +127,15 @@ class LocalStorage:
             finally:
                 os.close(file)
         except OSError as error:
-            raise StorageError(
-                f"{path} could not be written: {error.strerror}. "
-                "Make room or choose another folder with --storage."
-            ) from error
+            raise _refusal(path, error) from error
         return temporary
+
+
+def _refusal(path: Path, error: OSError) -> StorageError:
+    return StorageError(
+        f"{path} could not be written: {error.strerror}. "
+        "Make room or choose another folder with --storage."
+    )
 
 
 def _write_all(file: int, data: bytes) -> None:
