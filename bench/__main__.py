@@ -97,7 +97,8 @@ def _heading(effort: Effort) -> str:
     machine = _machine()
     return (
         f"{machine['cores']} cores, Python {machine['python']}, load {machine['load'][0]:.1f}; "
-        f"best of {effort.repeats}, interleaved; '~' is reckoned from two smaller sizes\n"
+        f"best of {effort.repeats} (unused: {effort.unused_repeats}), interleaved; "
+        "'~' is reckoned from two smaller sizes\n"
     )
 
 

@@ -94,7 +94,10 @@ def _environment() -> dict[str, str]:
 
 def _failure(ended: Ended, task: Task) -> str | None:
     """Say why a time does not count: it ran too long, failed, or did less than it was asked."""
-    last = next((x for x in reversed(ended.output.splitlines()) if x.strip()), "no output")
+    lines = [line for line in ended.output.splitlines() if line.strip()]
+    # Of pytest, the line that names the first error says more than the count that comes last.
+    named = [line for line in lines if line.startswith(("ERROR ", "FAILED "))]
+    last = (named[:1] or lines[-1:] or ["no output"])[0]
     if ended.timed_out:
         return f"killed after {TIMEOUT_S:g} s: {last}"
     if ended.returncode != 0:

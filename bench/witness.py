@@ -39,7 +39,7 @@ def peak_kib() -> int:
 
 if __name__ == "__main__":
     target = Path(sys.argv.pop(1))
-    code = pytest.console_main()
+    code = pytest.main()
     loaded = [name for name in SDKS if name in sys.modules]
     target.write_text(json.dumps({"peak_kib": peak_kib(), "sdks": loaded}), encoding="utf-8")
     sys.exit(code)
