@@ -34,7 +34,13 @@ _HOMES = {
     "Replicates": "replicates",
     "at_least": "criteria",
     "at_most": "criteria",
-    **dict.fromkeys(("cases", "criterion", "experiment", "grid", "paired", "seeds", "tier"), "marks"),
+    "cases": "marks",
+    "criterion": "marks",
+    "experiment": "marks",
+    "grid": "marks",
+    "paired": "marks",
+    "seeds": "marks",
+    "tier": "marks",
 }
 
 if TYPE_CHECKING:

@@ -42,7 +42,7 @@ class ResultsWriter:
         return path
 
     def save_artifact(self, name: str, data: bytes | str) -> str:
-        """Write ``data`` (text as UTF-8) as the artifact ``name``; return what ``artifacts`` takes."""
+        """Write ``data`` (text as UTF-8) as ``name``; return what ``artifacts`` takes."""
         if not isinstance(data, (bytes, bytearray, memoryview, str)):
             raise GpuexpError(
                 f"artifact {name!r}: a {type(data).__name__} is neither bytes nor text. "

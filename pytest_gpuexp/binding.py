@@ -76,7 +76,7 @@ def make_item(module: pytest.Module, attempt: Attempt, runner: ExperimentRunner)
         item.add_marker(getattr(pytest.mark, name).with_args(*args, **kwargs))
     item.stash[RUNNER] = runner
     item.stash[POINT] = {**spec.parameters, "seed": spec.seed}
-    return cast(pytest.Function, item)
+    return item
 
 
 def _plan(module: pytest.Module, spec: RunSpec) -> _Plan:
@@ -111,9 +111,7 @@ def _make_plan(module: pytest.Module, spec: RunSpec) -> _Plan:
 
     shape.__signature__ = signature  # type: ignore[attr-defined]
     prototype = pytest.Function.from_parent(module, name=spec.name, callobj=shape)
-    return _Plan(
-        handler=handler, given=frozenset(given), signature=signature, prototype=prototype
-    )
+    return _Plan(handler=handler, given=frozenset(given), signature=signature, prototype=prototype)
 
 
 def _register_parameters(module: pytest.Module, parameters: Mapping[str, Plain]) -> None:

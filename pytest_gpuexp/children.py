@@ -132,7 +132,8 @@ def fork_hazard() -> str | None:
     """
     if sys.platform != "linux":
         return f"fork is not safe on {sys.platform}"
-    names = [thread.name for thread in threading.enumerate() if thread is not threading.main_thread()]
+    main = threading.main_thread()
+    names = [thread.name for thread in threading.enumerate() if thread is not main]
     native = len(os.listdir("/proc/self/task")) - 1
     if names:
         return f"importing the experiments started threads ({', '.join(names)})"
@@ -174,5 +175,3 @@ def tail_of(path: Path, *, limit: int = 64 * 1024) -> str:
     except FileNotFoundError:
         return ""
     return f"[... {size - limit} bytes before this are in {path}]\n{text}" if size > limit else text
-
-

@@ -28,7 +28,11 @@ def read_settings(config: pytest.Config, environ: Mapping[str, str] = os.environ
 
     def value(name: str) -> str | None:
         given = config.getoption(destination(name), None)
-        given = given or environ.get(f"PYTEST_{destination(name).upper()}") or config.getini(destination(name))
+        given = (
+            given
+            or environ.get(f"PYTEST_{destination(name).upper()}")
+            or config.getini(destination(name))
+        )
         return cast(str | None, given or None)
 
     parallelism = _read_parallelism(value("parallelism"), problems)

@@ -13,7 +13,7 @@ class UsageProblems(GpuexpError):
     """What the user wrote cannot be run; every problem found is told at once."""
 
     def __init__(self, subject: str, problems: Sequence[str]) -> None:
-        """Join ``problems`` under ``subject``, which names the place to mend (a node id, an option)."""
+        """Join ``problems`` under ``subject``, the place to mend (a node id, an option)."""
         self.subject = subject
         self.problems = tuple(problems)
         count = "1 problem" if len(self.problems) == 1 else f"{len(self.problems)} problems"

@@ -101,14 +101,12 @@ class Execution:
             CURRENT.explain(lineno, orig, expl)
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
-    def pytest_runtest_makereport(
-        self, item: pytest.Item, call: pytest.CallInfo[None]
-    ) -> Any:
+    def pytest_runtest_makereport(self, item: pytest.Item, call: pytest.CallInfo[None]) -> Any:
         """Tell a verdict from a crash while the exception is still at hand."""
         report: pytest.TestReport = yield
         if self._course is not None:
             _note(self._course, item, report, call, self._conftests)
-            report.gpuexp = _told(self._course)
+            report.__dict__["gpuexp"] = _told(self._course)  # travels with the report
         return report
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
@@ -197,9 +195,7 @@ def _failed(
     return CURRENT.fail(lineno, source, str(excinfo.value))
 
 
-def _result(
-    attempt: Attempt, course: _Course, started: float, duration: float
-) -> ExperimentResult:
+def _result(attempt: Attempt, course: _Course, started: float, duration: float) -> ExperimentResult:
     spec, runner, error = attempt.spec, course.runner, course.error
     metrics = runner.metrics
     return ExperimentResult(

@@ -10,7 +10,7 @@ from typing import Any, Literal, cast
 
 import pytest
 
-from pytest_gpuexp import criteria, handlers, replicates, summary
+from pytest_gpuexp import criteria, definitions, replicates, summary
 from pytest_gpuexp.conclusions import Assessment, Judgement
 from pytest_gpuexp.errors import GpuexpError, UsageProblems
 from pytest_gpuexp.handlers import Handler
@@ -111,7 +111,7 @@ def criterion_items(
     items: list[pytest.Item] = []
     problems: list[str] = []
     by_function = {handler.function: handler for handler in found}
-    for name, function, mark in handlers.criteria_of(module.obj):
+    for name, function, mark in definitions.criteria_of(module.obj):
         handler, over = by_function.get(mark.args[0]), mark.kwargs["over"]
         if handler is None:
             known = ", ".join(one.function.__name__ for one in found)

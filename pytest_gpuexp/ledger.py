@@ -55,7 +55,8 @@ class Ledger:
             )
             if handle:
                 intent += f"handle: {json.dumps(handle)}\n"
-            if self._storage.write_if_absent(self._job(attempt), intent.encode(), durable=self._durable):
+            name = self._job(attempt)
+            if self._storage.write_if_absent(name, intent.encode(), durable=self._durable):
                 self._last[spec.run_id] = number
                 return attempt
         raise StorageError(

@@ -11,7 +11,7 @@ import pytest
 # takes one value) and PYTEST_GPUEXP_<NAME>.
 _VALUED = {
     "backend": "where runs execute: local (default), in-process, or one that a hook offers",
-    "gpu": "tier (debug, standard, fast, multi, h100) or GPU string for all runs, as L40S or H200:4",
+    "gpu": "tier (debug, standard, fast, multi, h100) or GPU string (L40S, H200:4) for all runs",
     "parallelism": "runs at the same time: a number, or auto (default): visible GPUs, else cores",
     "run-timeout": "longest time for one run, as 90, 45s, 10m, 2h; replaces the tier's",
     "storage": "where records, artifacts and results.yaml go (default: results)",
@@ -82,4 +82,5 @@ def add_short_options(parser: pytest.Parser) -> list[str]:
 
 
 def destination(name: str) -> str:
+    """Return where pytest keeps the option ``name``, which is also its ini name."""
     return "gpuexp_" + name.replace("-", "_")

@@ -74,7 +74,7 @@ class Storage(Protocol):
         ...
 
     def list(self, prefix: str) -> Iterator[str]:
-        """Yield the names directly below the folder ``prefix``, in no order; none if it is absent."""
+        """Yield the names directly below the folder ``prefix``, in no order."""
         ...
 
     def exists(self, name: str) -> bool:
@@ -151,6 +151,8 @@ class Display(Protocol):
         """Take the live region off the screen, so that others can write."""
         ...
 
-    def session_finished(self, reports: Sequence[ExperimentReport], *, places: Mapping[str, str]) -> None:
+    def session_finished(
+        self, reports: Sequence[ExperimentReport], *, places: Mapping[str, str]
+    ) -> None:
         """Show the closing table; ``places`` gives each experiment's results file."""
         ...

@@ -81,5 +81,3 @@ def result_without_worker(
 def config_of(attempt: Attempt) -> Mapping[str, Plain]:
     """Return a run's parameters with dotted names nested, and its seed."""
     return {**sweep.nest(attempt.spec.parameters), "seed": attempt.spec.seed}
-
-

@@ -98,7 +98,7 @@ def _read_artifacts(value: object) -> tuple[tuple[str, ...], list[str]]:
         return (), [
             f"'artifacts' is a {type(value).__name__}; it must be a list of what save_artifact gave"
         ]
-    names = [str(entry) for entry in value if isinstance(entry, str) or hasattr(entry, "__fspath__")]
+    names = [str(one) for one in value if isinstance(one, str) or hasattr(one, "__fspath__")]
     wrong = [
         f"artifacts[{index}] is a {type(entry).__name__}, not a path"
         for index, entry in enumerate(value)

@@ -71,15 +71,15 @@ class ExperimentLoader(importlib.machinery.SourceFileLoader):
         self._config = config
 
     def get_code(self, fullname: str) -> types.CodeType:
+        """Return the module's code with its assertions rewritten."""
         path = self.get_filename(fullname)
         source = self.get_data(path)
         tree = ast.parse(source, path)
         rewrite_asserts(tree, source, path, cast(pytest.Config, _PassHookOn(self._config)))
-        return cast(
-            types.CodeType, compile(_Gates().visit(tree), path, "exec", dont_inherit=True)
-        )
+        return compile(_Gates().visit(tree), path, "exec", dont_inherit=True)
 
     def exec_module(self, module: types.ModuleType) -> None:
+        """Execute the module, with a way to the count of its assertions."""
         module.__dict__[_GATE] = CURRENT.passing
         super().exec_module(module)
 

@@ -225,7 +225,8 @@ class Supervisor:
         run.deadline = None
         run.kill_at = run.kill_at or self._clock() + _LEAVING_SECONDS
         # As it came: to read it here would cost more than the run of many a handler.
-        self._control.send_line(b'{"done": %s, "outcome": %s}' % (json.dumps(job).encode(), outcome))
+        key = json.dumps(job).encode()
+        self._control.send_line(b'{"done": %s, "outcome": %s}' % (key, outcome))
 
     def _reap(self, job: str) -> None:
         run = self._running[job]

@@ -63,7 +63,7 @@ def find_tier(text: str) -> Tier:
 
 
 def parse_duration(value: str | float) -> float:
-    """Return seconds for ``"90"``, ``"10m"``, ``"2h"``, ``"1h30m"``, ``"45s"`` or a number of seconds.
+    """Return seconds for ``"90"``, ``"45s"``, ``"10m"``, ``"1h30m"``, or a number of seconds.
 
     Raises:
         UsageProblems: the text is not a duration, or not within 0 to 24 hours.

@@ -14,7 +14,10 @@ def attempt_to_plain(attempt: Attempt) -> dict[str, Plain]:
     """Return ``attempt`` as JSON values."""
     spec = attempt.spec
     return {
-        "spec": {name: getattr(spec, name) for name in _SPEC} | {"parameters": dict(spec.parameters)},
+        "spec": {
+            **{name: getattr(spec, name) for name in _SPEC},
+            "parameters": dict(spec.parameters),
+        },
         "number": attempt.number,
         "stub": attempt.stub,
         "marks": [[name, list(args), dict(kwargs)] for name, args, kwargs in attempt.marks],

@@ -86,7 +86,7 @@ class Channel:
         yield from self._lines()
 
     def wait(self) -> Message | None:
-        """Return the next message, or None where the other end is gone; see ``pending`` for more."""
+        """Return the next message, or None where the other end is gone; the rest stays pending."""
         for message in self.pending():
             return message
         while not self.closed:

@@ -154,9 +154,7 @@ class Worker:
         started, me = time.time(), os.getpid()
         try:
             module = self._module(attempt.spec.path)
-            outcome = self._execution.run(
-                module, attempt, folder=folder, devices=task["devices"]
-            )
+            outcome = self._execution.run(module, attempt, folder=folder, devices=task["devices"])
         # What pytest itself lets through: an error of import, of collection, or pytest.exit.
         except BaseException as error:  # noqa: BLE001
             result = recording.result_without_worker(
@@ -205,9 +203,7 @@ class Worker:
         tail = "" if quiet else children.tail_of(log)
         if quiet and log.exists() and not log.stat().st_size:
             log.unlink()  # ten thousand empty files help nobody
-        return transport.outcome_to_plain(
-            Outcome(result=standing, reports=reports, log_tail=tail)
-        )
+        return transport.outcome_to_plain(Outcome(result=standing, reports=reports, log_tail=tail))
 
 
 class _NoLeases:

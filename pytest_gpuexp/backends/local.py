@@ -216,4 +216,3 @@ def _notice(message: Message) -> str:
             "Move that out of module level to have them forked."
         )
     return f"runs are forked as asked, although {message['hazard']}; they may hang."
-
