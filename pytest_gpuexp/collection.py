@@ -107,27 +107,37 @@ class ExperimentModule(pytest.Module):
 
     def _read(self, overrides: Overrides) -> None:
         path = Path(os.path.relpath(self.path, self.config.rootpath)).as_posix()
-        functions = definitions.find_functions(self.obj, self.kit.functions)
-        self.experiment = declarations.read_experiment(self.obj, path)
-        read: list[Handler] = []
         problems: list[str] = []
+        functions: Sequence[tuple[str, Callable[..., Any]]] = ()
+        self.experiment = Experiment(experiment_id="", path=path)
+        try:
+            self.experiment = declarations.read_experiment(self.obj, path)
+        except UsageProblems as error:
+            problems += error.problems
+        try:
+            functions = definitions.find_functions(self.obj, self.kit.functions)
+        except UsageProblems as error:
+            problems += error.problems
+        read: list[Handler] = []
         for name, function in functions:
-            try:
-                handler = handlers.read_handler(
-                    name,
-                    function,
-                    self.experiment,
-                    overrides=overrides,
-                    settings=self.kit.settings,
-                )
-            except UsageProblems as error:
-                problems += [f"{name}: {problem}" for problem in error.problems]
-                continue
-            read.append(handler)
-            problems += binding.fixture_problems(self, handler.specs[0])
+            handler = self._read_handler(name, function, overrides, problems)
+            read += [handler] if handler else []
         if problems:
             raise UsageProblems(path, problems)
         self.handlers = tuple(read)
+
+    def _read_handler(
+        self, name: str, function: Callable[..., Any], overrides: Overrides, problems: list[str]
+    ) -> Handler | None:
+        try:
+            handler = handlers.read_handler(
+                name, function, self.experiment, overrides=overrides, settings=self.kit.settings
+            )
+        except UsageProblems as error:
+            problems += [f"{name}: {problem}" for problem in error.problems]
+            return None
+        problems += binding.fixture_problems(self, handler.function, handler.specs)
+        return handler
 
 
 class Kit:

@@ -1,0 +1,95 @@
+"""Which functions of a module are handlers, and which are criteria."""
+
+from __future__ import annotations
+
+import fnmatch
+import inspect
+import re
+import types
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import pytest
+
+from pytest_gpuexp.declarations import marks_of
+from pytest_gpuexp.errors import UsageProblems
+
+_NUMBERED = re.compile(r"e\d+_\d+(?=_)")
+
+
+def find_functions(module: types.ModuleType, patterns: Sequence[str]) -> list[tuple[str, Any]]:
+    """Return name and function of the module's own handlers, in the order of definition.
+
+    Raises:
+        UsageProblems: a handler is a method, a coroutine or a generator; all that are.
+    """
+    problems: list[str] = []
+    found: list[tuple[str, Any]] = []
+    for name, value in vars(module).items():
+        # What was imported is collected where it is defined.
+        if getattr(value, "__module__", None) != module.__name__ or not _is_asked_for(value):
+            continue
+        if inspect.isclass(value):
+            problems += _class_problems(value, patterns)
+        elif inspect.isfunction(value) and _matches(name, patterns):
+            problems += _function_problems(name, value)
+            found.append((name, value))
+    problems += _twice(handler_id(name) for name, _ in found)
+    if problems:
+        raise UsageProblems(module.__name__, problems)
+    return found
+
+
+def handler_id(name: str) -> str:
+    """Return ``e1_1`` for ``e1_1_latent_visualization``, and any other name as it is."""
+    match = _NUMBERED.match(name)
+    return match[0] if match else name
+
+
+def criteria_of(module: types.ModuleType) -> list[tuple[str, Callable[..., Any], pytest.Mark]]:
+    """Return name, function and mark of the module's own ``@criterion`` functions."""
+    return [
+        (name, value, mark)
+        for name, value in vars(module).items()
+        if inspect.isfunction(value) and value.__module__ == module.__name__
+        for mark in _criterion_marks(value)
+    ]
+
+
+def _is_asked_for(value: object) -> bool:
+    return bool(getattr(value, "__test__", True)) and not _criterion_marks(value)
+
+
+def _class_problems(value: type, patterns: Sequence[str]) -> list[str]:
+    methods = [key for key in vars(value) if _matches(key, patterns)]
+    if not methods:
+        return []
+    told = f"class {value.__name__} holds {', '.join(methods)}"
+    return [f"{told}; handlers are functions of the module, so move them out of the class"]
+
+
+def _function_problems(name: str, function: Callable[..., Any]) -> list[str]:
+    for kind, holds in (
+        ("a coroutine (async def)", inspect.iscoroutinefunction),
+        ("an asynchronous generator", inspect.isasyncgenfunction),
+        ("a generator (it yields)", inspect.isgeneratorfunction),
+    ):
+        if holds(function):
+            return [f"{name} is {kind}; a handler is a plain function that returns a dict or None"]
+    return []
+
+
+def _twice(ids: Iterable[str]) -> list[str]:
+    listed = list(ids)
+    return [
+        f"two handlers have the id {twice}; rename one of them"
+        for twice in sorted({one for one in listed if listed.count(one) > 1})
+    ]
+
+
+def _matches(name: str, patterns: Sequence[str]) -> bool:
+    return any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns)
+
+
+def _criterion_marks(function: object) -> list[pytest.Mark]:
+    return [mark for mark in marks_of(function) if mark.name == "gpuexp_criterion"]
