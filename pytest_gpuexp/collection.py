@@ -136,7 +136,7 @@ class ExperimentModule(pytest.Module):
         except UsageProblems as error:
             problems += [f"{name}: {problem}" for problem in error.problems]
             return None
-        problems += binding.fixture_problems(self, handler.function, handler.specs)
+        problems += binding.fixture_problems(self, handler.specs[0])
         return handler
 
 
