@@ -94,6 +94,7 @@ class ExperimentModule(pytest.Module):
             return []
         try:
             self._read(self.kit.overrides)
+            judges = criterion_items(self, self.experiment, self.handlers)
         except UsageProblems as error:
             raise self.CollectError(str(error)) from None
         runs: list[pytest.Item] = [
@@ -103,23 +104,18 @@ class ExperimentModule(pytest.Module):
             if self.kit.selects(spec)
         ]
         self.kit.filtered_out += sum(len(one.specs) for one in self.handlers) - len(runs)
-        return [*runs, *criterion_items(self, self.experiment, self.handlers)]
+        return [*runs, *judges]
 
     def _read(self, overrides: Overrides) -> None:
         path = Path(os.path.relpath(self.path, self.config.rootpath)).as_posix()
         problems: list[str] = []
-        functions: Sequence[tuple[str, Callable[..., Any]]] = ()
         self.experiment = Experiment(experiment_id="", path=path)
         try:
             self.experiment = declarations.read_experiment(self.obj, path)
         except UsageProblems as error:
             problems += error.problems
-        try:
-            functions = definitions.find_functions(self.obj, self.kit.functions)
-        except UsageProblems as error:
-            problems += error.problems
         read: list[Handler] = []
-        for name, function in functions:
+        for name, function in definitions.find_functions(self.obj, self.kit.functions, problems):
             handler = self._read_handler(name, function, overrides, problems)
             read += [handler] if handler else []
         if problems:

@@ -12,18 +12,17 @@ from typing import Any
 import pytest
 
 from pytest_gpuexp.declarations import marks_of
-from pytest_gpuexp.errors import UsageProblems
 
 _NUMBERED = re.compile(r"e\d+_\d+(?=_)")
 
 
-def find_functions(module: types.ModuleType, patterns: Sequence[str]) -> list[tuple[str, Any]]:
+def find_functions(
+    module: types.ModuleType, patterns: Sequence[str], problems: list[str]
+) -> list[tuple[str, Any]]:
     """Return name and function of the module's own handlers, in the order of definition.
 
-    Raises:
-        UsageProblems: a handler is a method, a coroutine or a generator; all that are.
+    ``problems`` gets those that cannot be run: methods, coroutines, generators, ids given twice.
     """
-    problems: list[str] = []
     found: list[tuple[str, Any]] = []
     for name, value in vars(module).items():
         # What was imported is collected where it is defined.
@@ -35,8 +34,6 @@ def find_functions(module: types.ModuleType, patterns: Sequence[str]) -> list[tu
             problems += _function_problems(name, value)
             found.append((name, value))
     problems += _twice(handler_id(name) for name, _ in found)
-    if problems:
-        raise UsageProblems(module.__name__, problems)
     return found
 
 
