@@ -16,10 +16,18 @@ def status_of_exception(error: BaseException) -> Status:
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
         return "oom"
     if isinstance(error, (RuntimeError, OSError)):
-        text = str(error).lower()
+        text = message_of(error).lower()
         if any(words in text for words in _OUT_OF_MEMORY):
             return "oom"
     return "failed"
+
+
+def message_of(error: BaseException) -> str:
+    """Return what ``error`` says, or why it cannot."""
+    try:
+        return str(error)
+    except Exception as failure:  # noqa: BLE001 (somebody else's __str__ can do anything)
+        return f"(its message cannot be told: {type(failure).__name__})"
 
 
 def status_of_exit(

@@ -14,7 +14,7 @@ import pytest
 
 from pytest_gpuexp import binding
 from pytest_gpuexp.assertion_log import CURRENT
-from pytest_gpuexp.endings import status_of_exception
+from pytest_gpuexp.endings import message_of, status_of_exception
 from pytest_gpuexp.moments import utc
 from pytest_gpuexp.recording import config_of
 from pytest_gpuexp.records import (
@@ -216,7 +216,7 @@ def _result(attempt: Attempt, course: _Course, started: float, duration: float) 
         assertions=course.assertions,
         artifacts=runner.results.saved(),
         error_type=None if error is None else type(error).__name__,
-        error_message=None if error is None else str(error),
+        error_message=None if error is None else message_of(error),
         started_at=utc(started),
         completed_at=utc(started + duration),
         duration_seconds=round(duration, 6),

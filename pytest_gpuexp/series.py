@@ -21,24 +21,40 @@ class SeriesWriter:
 
     def append(self, metrics: Mapping[str, float], step: int | None) -> int:
         """Keep ``metrics`` at ``step``, or at the one after the highest so far; return the step."""
-        if self._file is None:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            self._file = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
         at = self._next_step if step is None else step
         self._next_step = max(self._next_step, at + 1)
         point = {"step": at, "time": round(self._clock(), 3), "metrics": dict(metrics)}
         line = (json.dumps(point, ensure_ascii=False) + "\n").encode()
+        file = self._open_file()
         while line:
-            line = line[os.write(self._file, line) :]
+            line = line[os.write(file, line) :]
         self.last.update(metrics)
         return at
 
     def close(self) -> None:
         """Bring all points to the disk."""
         if self._file is not None:
-            os.fsync(self._file)
-            os.close(self._file)
+            file = self._open_file()
+            os.fsync(file)
+            os.close(file)
             self._file = None
+
+    def _open_file(self) -> int:
+        if self._file is None or not _is_open(self._file, self._path):
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            self._file = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
+        return self._file
+
+
+def _is_open(file: int, path: Path) -> bool:
+    """Return whether ``file`` still is ``path``: handlers have closed every descriptor there was.
+
+    A number may have been given to another file since, into which nobody wants metrics.
+    """
+    try:
+        return os.path.samestat(os.fstat(file), path.stat())
+    except OSError:
+        return False
 
 
 def last_values(path: Path) -> dict[str, float]:

@@ -162,7 +162,7 @@ class Worker:
                 folder=folder,
                 status=_status_of(error),
                 error_type=type(error).__name__,
-                error_message=str(error),
+                error_message=endings.message_of(error),
                 started=started,
                 devices=task["devices"],
             )

@@ -33,7 +33,9 @@ class Ended:
 
     def record(self, name: str) -> dict[str, Any]:
         """Return the newest record of the run called ``name``."""
-        return self.records(name)[-1]
+        records = self.records(name)
+        assert records, f"no record of {name} after:\n{self.text[-4000:]}"
+        return records[-1]
 
     def record_files(self) -> list[Path]:
         """Return every record's file."""
