@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import textwrap
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -50,6 +51,14 @@ class Ended:
     def log(self, name: str) -> str:
         """Return what the newest attempt of ``name`` has written to its log."""
         return (self.run_folder(name) / "log.txt").read_text()
+
+
+def write(folder: Path, **sources: str) -> Path:
+    """Write each source as ``<name>.py``, ``tox`` as ``tox.ini``, and return ``folder``."""
+    for name, source in sources.items():
+        file = folder / ("tox.ini" if name == "tox" else f"{name}.py")
+        file.write_text(textwrap.dedent(source))
+    return folder
 
 
 def words(*arguments: str) -> list[str]:
