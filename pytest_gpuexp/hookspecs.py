@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_gpuexp.conclusions import ExperimentReport
-from pytest_gpuexp.protocols import Backend, Storage, Tracker
-from pytest_gpuexp.records import Attempt, Outcome, RunSpec
-from pytest_gpuexp.settings import Settings
+if TYPE_CHECKING:  # pytest reads the names alone, and every session would pay for them
+    from pytest_gpuexp.conclusions import ExperimentReport
+    from pytest_gpuexp.protocols import Backend, Storage, Tracker
+    from pytest_gpuexp.records import Attempt, Outcome, RunSpec
+    from pytest_gpuexp.settings import Settings
 
 
 @pytest.hookspec(firstresult=True)

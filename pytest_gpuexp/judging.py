@@ -17,7 +17,6 @@ from pytest_gpuexp.handlers import Handler
 from pytest_gpuexp.records import Experiment, ExperimentResult, RunSpec, Verdict
 
 Results = Mapping[str, ExperimentResult]
-RESULTS = pytest.StashKey[Results]()  # on a module: what its runs came to, by run_id
 STUB_REASON = "stub mode judges nothing"
 
 
@@ -29,6 +28,14 @@ class NotMet(GpuexpError):
     """The thresholds of an experiment are not met."""
 
 
+class Unreadable(GpuexpError):
+    """A stored record that a criterion needs cannot be read."""
+
+
+# On a module: what its runs came to, by run_id, or why that cannot be known; absent in stub mode.
+RESULTS = pytest.StashKey[Results | Unreadable]()
+
+
 class _Judge:
     """What criterion items have in common: the module's results, and the verdict they reach."""
 
@@ -36,25 +43,40 @@ class _Judge:
 
     def note(self, name: str, report: pytest.TestReport, call: pytest.CallInfo[None]) -> None:
         """Read the verdict off the report of the call phase, or off what kept it from running."""
-        if report.when != "call" and report.passed:
+        if report.when != "call" and (report.passed or self.judgement is not None):
             return
-        verdict: Verdict = "pass"
-        error = call.excinfo.value if call.excinfo else None
-        if isinstance(error, pytest.skip.Exception) or report.when != "call":
-            verdict = "not_evaluated"
-        elif isinstance(error, Undecided):
-            verdict = "undecided"
-        elif isinstance(error, (AssertionError, NotMet)):
-            verdict = "fail"
-        elif error is not None:
-            verdict = "not_evaluated"
-        told = "" if error is None else str(error)
+        verdict = self._verdict(report, call)
+        if report.when == "call":
+            self._tell(verdict, report, call)
+        told = "" if call.excinfo is None else str(call.excinfo.value)
         self.judgement = Judgement(
             name=name,
             verdict=verdict,
             explanation=told.removeprefix("Skipped: "),
             expected_failure=getattr(report, "wasxfail", None),
         )
+
+    def _verdict(self, report: pytest.TestReport, call: pytest.CallInfo[None]) -> Verdict:
+        if report.when != "call":
+            return "not_evaluated"
+        if call.excinfo is None:
+            return "pass"
+        error = call.excinfo.value
+        if isinstance(error, Undecided):
+            return "undecided"
+        if isinstance(error, (NotMet, pytest.xfail.Exception)):
+            return "fail"
+        is_ours = Path(call.excinfo.traceback[-1].path) == self.path  # type: ignore[attr-defined]
+        return "fail" if isinstance(error, AssertionError) and is_ours else "not_evaluated"
+
+    def _tell(
+        self, verdict: Verdict, report: pytest.TestReport, call: pytest.CallInfo[None]
+    ) -> None:
+        """Put ``verdict`` on the report: a crash is an error, and no xfail mark hides it."""
+        if call.excinfo is None or verdict == "fail":
+            return
+        crashed = verdict == "not_evaluated" and not report.skipped or hasattr(report, "wasxfail")
+        ...
 
 
 class CriterionItem(_Judge, pytest.Function):
