@@ -32,6 +32,8 @@ class ExperimentItem(pytest.Item):
         self.spec = spec
         self.handler = handler
         self.own_markers.extend(handler.marks)
+        # As pytest's own functions have them: conftests ask for `"slow" in item.keywords`.
+        self.keywords.update((mark.name, mark) for mark in handler.marks)
         if handler.row_marks:
             for mark in handler.marks_of(spec):
                 self.add_marker(

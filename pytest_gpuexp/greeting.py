@@ -38,6 +38,8 @@ _OURS_ALONE: Mapping[str, Any] = {
     "verbose": 0,
     "xmlpath": None,
 }
+# A worker has imported us before its pytest begins; where warnings are errors, this would end it.
+_KNOWN = "ignore:Module already imported so cannot be rewritten:pytest.PytestAssertRewriteWarning"
 _PLUGINS_OFF = ("terminal", "cacheprovider", "junitxml", "stepwise", "pytest_cov", "html", "xdist")
 
 
@@ -65,7 +67,7 @@ def make_greeting(
 
 def _arguments(config: pytest.Config) -> list[str]:
     """Return the paths of this session, so that the same conftests are loaded, and its root."""
-    arguments = [f"--rootdir={config.rootpath}"]
+    arguments = [f"--rootdir={config.rootpath}", "-W", _KNOWN]
     if config.inipath is not None:
         arguments.append(f"--config-file={config.inipath}")
     paths = dict.fromkeys(argument.partition("::")[0] for argument in config.args)

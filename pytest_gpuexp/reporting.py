@@ -27,6 +27,8 @@ def _reports(
         for data in outcome.reports
     ]
     for report in reports:
+        if isinstance(report.longrepr, list):  # JSON has no tuples, and pytest insists on one
+            report.longrepr = cast(tuple[str, int, str], tuple(report.longrepr))
         if report.failed and outcome.log_tail:
             report.sections.append(("Captured output", outcome.log_tail))
     return reports
