@@ -6,6 +6,7 @@ import functools
 import inspect
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, Literal, cast
 
 import pytest
@@ -36,21 +37,21 @@ class Unreadable(GpuexpError):
 RESULTS = pytest.StashKey[Results | Unreadable]()
 
 
-class _Judge:
-    """What criterion items have in common: the module's results, and the verdict they reach."""
+class Judge(pytest.Item):
+    """What the items that judge have in common: the verdict they reach."""
 
     judgement: Judgement | None = None
 
-    def note(self, name: str, report: pytest.TestReport, call: pytest.CallInfo[None]) -> None:
+    def note(self, report: pytest.TestReport, call: pytest.CallInfo[None]) -> None:
         """Read the verdict off the report of the call phase, or off what kept it from running."""
         if report.when != "call" and (report.passed or self.judgement is not None):
             return
         verdict = self._verdict(report, call)
-        if report.when == "call":
-            self._tell(verdict, report, call)
+        if call.excinfo is not None and report.when == "call" and verdict != "fail":
+            _own_up(verdict, report, self)
         told = "" if call.excinfo is None else str(call.excinfo.value)
         self.judgement = Judgement(
-            name=name,
+            name=self.name,
             verdict=verdict,
             explanation=told.removeprefix("Skipped: "),
             expected_failure=getattr(report, "wasxfail", None),
@@ -66,30 +67,33 @@ class _Judge:
             return "undecided"
         if isinstance(error, (NotMet, pytest.xfail.Exception)):
             return "fail"
-        is_ours = Path(call.excinfo.traceback[-1].path) == self.path  # type: ignore[attr-defined]
+        innermost = Path(call.excinfo.traceback[-1].path)
+        is_ours = innermost == self.path or innermost.name == "conftest.py"
         return "fail" if isinstance(error, AssertionError) and is_ours else "not_evaluated"
 
-    def _tell(
-        self, verdict: Verdict, report: pytest.TestReport, call: pytest.CallInfo[None]
-    ) -> None:
-        """Put ``verdict`` on the report: a crash is an error, and no xfail mark hides it."""
-        if call.excinfo is None or verdict == "fail":
-            return
-        crashed = verdict == "not_evaluated" and not report.skipped or hasattr(report, "wasxfail")
-        ...
+
+def _own_up(verdict: Verdict, report: pytest.TestReport, item: pytest.Item) -> None:
+    """Make ``report`` an error where the criterion crashed; an xfail mark hides failures alone."""
+    expects = any("raises" in mark.kwargs for mark in item.iter_markers("xfail"))
+    if hasattr(report, "wasxfail") and not expects:
+        del report.wasxfail
+        report.outcome = "failed"
+    if report.failed and verdict == "not_evaluated":
+        cast(Any, report).gpuexp = {"status": "failed", "verdict": verdict}
+        report.when = cast(Any, "run")  # neither a failed test nor a failed fixture: a crash
 
 
-class CriterionItem(_Judge, pytest.Function):
+class CriterionItem(Judge, pytest.Function):
     """One judgement of a ``@criterion`` function: of a variant, a run, or all runs."""
 
     def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: Any = None) -> Any:
         """Show no traceback where there is nothing to look for in the code."""
-        if isinstance(excinfo.value, Undecided):
-            return f"undecided: {excinfo.value}"
+        if isinstance(excinfo.value, (Undecided, Unreadable)):
+            return _in_words(excinfo.value)
         return super().repr_failure(excinfo)
 
 
-class ThresholdItem(_Judge, pytest.Item):
+class ThresholdItem(Judge):
     """The thresholds of an experiment's ``success_criteria``, judged."""
 
     experiment: Experiment
@@ -98,8 +102,7 @@ class ThresholdItem(_Judge, pytest.Item):
 
     def runtest(self) -> None:
         """Judge the means over seeds; raise where they do not meet the thresholds."""
-        module = cast(pytest.Module, self.parent)
-        found = _stored(module.stash.get(RESULTS, None), self.specs)
+        found = _stored(cast(pytest.Module, self.parent), self.specs)
         assessed = criteria.assess(self.experiment, summary.summarise_variants(found))
         self.assessment = assessed
         told = _told(self.experiment, assessed)
@@ -112,14 +115,18 @@ class ThresholdItem(_Judge, pytest.Item):
 
     def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: Any = None) -> Any:
         """Show the sentence; there is no code to look at."""
-        if isinstance(excinfo.value, (NotMet, Undecided)):
-            label = "not met" if isinstance(excinfo.value, NotMet) else "undecided"
-            return f"success criteria {label}: {excinfo.value}"
+        if isinstance(excinfo.value, (NotMet, Undecided, Unreadable)):
+            return f"success criteria {_in_words(excinfo.value)}"
         return super().repr_failure(excinfo)
 
     def reportinfo(self) -> tuple[os.PathLike[str] | str, int | None, str]:
         """Return the module; the criteria stand in its ``pytestmark``."""
         return self.path, 0, self.name
+
+
+def _in_words(error: GpuexpError) -> str:
+    label = {Undecided: "undecided", NotMet: "not met", Unreadable: "not judged"}[type(error)]
+    return f"{label}: {error}"
 
 
 def criterion_items(
@@ -172,8 +179,7 @@ def _items_of(
     for part, specs in parts.items():
         item = CriterionItem.from_parent(
             module,
-            name=f"{name}[{part}]" if part else name,
-            originalname=name,
+            name=f"{name}[{part}]" if part else name,  # its node id, too
             callobj=_bind(module, function, specs, over),
         )
         item.extra_keyword_matches.add(handler.function.__name__)
@@ -187,12 +193,12 @@ def _bind(
     over: Literal["run", "seed", "all"],
 ) -> Callable[..., None]:
     signature = inspect.signature(function)
-    first, *fixtures = signature.parameters.values()
+    _results, *fixtures = signature.parameters.values()
 
     @functools.wraps(function)
     def call(**given: Any) -> None:
         __tracebackhide__ = True
-        found = _stored(module.stash.get(RESULTS, None), specs)
+        found = _stored(module, specs)
         completed = [result for result in found if result.status == "completed"]
         if not completed:
             pytest.skip(f"not evaluated: none of {_runs(len(specs))} is completed")
@@ -204,9 +210,12 @@ def _bind(
     return call
 
 
-def _stored(results: Results | None, specs: Iterable[RunSpec]) -> list[ExperimentResult]:
+def _stored(module: pytest.Module, specs: Iterable[RunSpec]) -> list[ExperimentResult]:
+    results = module.stash.get(RESULTS, None)
     if results is None:
         pytest.skip(STUB_REASON)
+    if isinstance(results, Unreadable):
+        raise results
     return [results[spec.run_id] for spec in specs if spec.run_id in results]
 
 

@@ -79,6 +79,13 @@ class _Door:
         output = getattr(node, "workeroutput", None) or {}
         self._experiments_elsewhere |= bool(output.get("gpuexp_experiments"))
 
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_report_teststatus(self, report: pytest.TestReport) -> Any:
+        """Under xdist: know a crash for one, though no experiment is collected here yet."""
+        if getattr(report, "gpuexp", None) is None:
+            return None
+        return self._open().pytest_report_teststatus(report)
+
     def _open(self) -> Any:
         """Return the controller; the rooms are imported as a plugin is, by name."""
         manager = self._config.pluginmanager

@@ -1,0 +1,159 @@
+"""The runs of a session on their way: from the claim of an attempt to the report of its end."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+
+import pytest
+
+from pytest_gpuexp import documents, provenance, reporting
+from pytest_gpuexp.collection import ExperimentItem
+from pytest_gpuexp.dispatch import Dispatch
+from pytest_gpuexp.interruption import terminable
+from pytest_gpuexp.knowledge import Knowledge
+from pytest_gpuexp.moments import utc
+from pytest_gpuexp.places import Places
+from pytest_gpuexp.protocols import Backend, Display
+from pytest_gpuexp.records import Attempt, ExperimentResult, Job, Outcome
+from pytest_gpuexp.settings import Settings
+
+
+class Runs:
+    """Carries out the runs of one session.
+
+    ``dispatching`` says whether some are in flight.
+    """
+
+    def __init__(
+        self,
+        config: pytest.Config,
+        settings: Settings,
+        *,
+        places: Places,
+        knowledge: Knowledge,
+        display: Display,
+    ) -> None:
+        """Start nothing; what ends is added to ``knowledge`` and shown by ``display``."""
+        self.dispatching = False
+        self._config = config
+        self._settings = settings
+        self._places = places
+        self._knowledge = knowledge
+        self._display = display
+        self._git = provenance.GitQuery(settings.root)
+        self._backend: Backend | None = None
+        self._counts: Counter[str] = Counter()
+        self._done = 0
+        self._total = 0
+
+    def carry_out(self, session: pytest.Session, items: Sequence[ExperimentItem]) -> None:
+        """Run ``items``, each reported as it ends; cancel what is in flight where it must stop.
+
+        Raises:
+            pytest.Session.Failed: ``-x`` or ``--maxfail`` has its failures.
+            pytest.Session.Interrupted: a plugin asked the session to stop.
+        """
+        self._total = len(items)
+        by_run = {item.spec.run_id: item for item in items}
+        backend = self._open_backend(items)
+        dispatch = Dispatch(
+            backend, parallelism=self._places.parallelism, on_submitted=self._submitted
+        )
+        self.dispatching = True
+        with terminable():
+            try:
+                for ended in dispatch.run(self._attempts(items, backend)):
+                    for attempt, outcome in ended:
+                        self._finish(by_run[attempt.spec.run_id], outcome)
+                    self._show_progress(by_run, backend)
+                    stop_where_asked(session)
+            except BaseException:
+                self._cancel(dispatch)
+                raise
+            finally:
+                self.dispatching = False
+                self._display.withdraw()
+
+    def _open_backend(self, items: Sequence[ExperimentItem]) -> Backend:
+        if self._backend is None:
+            facts = provenance.describe(
+                git=self._git.answer(),
+                argv=sys.argv,
+                modules=dict(sys.modules),
+                devices=self._settings.gpus,
+            )
+            self._backend = self._places.open(documents.dump({"provenance": facts}))
+        self._places.will_run(items)
+        return self._backend
+
+    def _attempts(self, items: Iterable[ExperimentItem], backend: Backend) -> Iterator[Attempt]:
+        for item in items:
+            yield self._knowledge.ledger(item.spec.experiment_id).claim(
+                item.spec,
+                backend=self._settings.backend,
+                handle=backend.handle,
+                submitted_at=utc(time.time()),
+                stub=self._settings.stub,
+                marks=[(mark.name, mark.args, mark.kwargs) for mark in item.added_marks()],
+            )
+
+    def _submitted(self, attempt: Attempt, job: Job) -> None:
+        if job.handle:
+            self._knowledge.ledger(attempt.spec.experiment_id).submitted(attempt, job)
+
+    def _finish(self, item: ExperimentItem, outcome: Outcome) -> None:
+        result = outcome.result
+        self._done += 1
+        self._counts[reporting.category(result)] += 1
+        self._knowledge.results[result.run_id] = result
+        self._display.withdraw()
+        if not self._places.reports_itself:
+            reporting.emit(self._config, item, outcome)
+        self._display.run_finished(outcome, done=self._done, total=self._total)
+        if not result.published:
+            self._tell_unpublished(result)
+        self._config.hook.pytest_gpuexp_run_finished(outcome=outcome)
+
+    def _tell_unpublished(self, result: ExperimentResult) -> None:
+        self._display.notice(
+            f"{result.name} is not in the storage, so this session does not pass: "
+            f"{result.error_message or 'its record or an artifact could not be written'}"
+        )
+
+    def _show_progress(self, by_run: dict[str, ExperimentItem], backend: Backend) -> None:
+        for notice in self._places.notices():
+            self._display.notice(notice)
+        running = {
+            by_run[key.rpartition(".")[0]].name: age for key, age in backend.running().items()
+        }
+        self._display.progress(
+            done=self._done, total=self._total, running=running, counts=self._counts
+        )
+
+    def _cancel(self, dispatch: Dispatch) -> None:
+        ended = 0
+        for attempt, outcome in dispatch.cancel():
+            if outcome.result.started_at:
+                ended += 1
+                self._knowledge.results[outcome.result.run_id] = outcome.result
+            else:
+                self._knowledge.ledger(attempt.spec.experiment_id).withdraw(attempt)
+        if ended:
+            told = "1 running experiment was" if ended == 1 else f"{ended} running experiments were"
+            self._display.notice(f"{told} ended")
+
+
+def stop_where_asked(session: pytest.Session) -> None:
+    """Raise what pytest's own loop would raise after a test.
+
+    Raises:
+        pytest.Session.Failed: ``-x`` or ``--maxfail`` has its failures.
+        pytest.Session.Interrupted: a plugin asked the session to stop.
+    """
+    if session.shouldfail:
+        raise session.Failed(session.shouldfail)
+    if session.shouldstop:
+        raise session.Interrupted(session.shouldstop)
