@@ -31,15 +31,26 @@ def message_of(error: BaseException) -> str:
 
 
 def status_of_exit(
-    waitstatus: int, *, killed_for: Status | None, oom_kills: int, tail: str
+    waitstatus: int,
+    *,
+    killed_for: Status | None,
+    timeout_seconds: float | None,
+    oom_kills: int,
+    tail: str,
 ) -> tuple[Status, str, str]:
     """Return status, error type and message of a worker that ended without a report.
 
-    ``killed_for`` is why its supervisor ended it, None where it did not. ``oom_kills`` is how many
+    ``killed_for`` is why its supervisor ended it, None where it did not; ``timeout_seconds`` is
+    what the run was given. ``oom_kills`` is how many
     processes the kernel ended for want of memory meanwhile. ``tail`` is the end of its output.
     """
     if killed_for == "timeout":
-        return "timeout", "Timeout", "the run took longer than its timeout and was ended"
+        return (
+            "timeout",
+            "Timeout",
+            f"the run took longer than its timeout of {timeout_seconds or 0:g} s and was ended; "
+            "give it more by tier(timeout=...) or --run-timeout",
+        )
     if killed_for is not None:
         return killed_for, "Cancelled", "the run was ended by the session"
     code = os.waitstatus_to_exitcode(waitstatus)

@@ -178,6 +178,7 @@ class Worker:
         status, error_type, message = endings.status_of_exit(
             death.waitstatus,
             killed_for=death.killed_for,
+            timeout_seconds=attempt.spec.timeout_seconds,
             oom_kills=death.oom_kills,
             tail=children.tail_of(log),
         )
