@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from pytest_gpuexp import hookspecs, naming, options
+from pytest_gpuexp.errors import GpuexpError
 from pytest_gpuexp.markers import MARKERS
 
 _TAKEN = pytest.StashKey[list[str]]()
@@ -60,17 +61,24 @@ class _Door:
             self._refusal = error  # raised here, it would pass for an error of this one file
             return []
 
-    @pytest.hookimpl(tryfirst=True)
-    def pytest_collection_modifyitems(self) -> None:
-        if self._refusal is not None:
-            raise self._refusal
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_collection(self) -> Any:
+        """Refuse for the true reason: pytest says that a file without a collector is not found."""
+        try:
+            return (yield)
+        finally:
+            if self._refusal is not None:
+                raise self._refusal from None
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtestloop(self, session: pytest.Session) -> Any:
         """Under xdist: judge in the controller, which has no items, once the workers are done."""
-        result = yield
-        if self._experiments_elsewhere:
-            self._open().judge_alone(session)
+        try:
+            result = yield
+            if self._experiments_elsewhere:
+                self._open().judge_alone(session)
+        except GpuexpError as error:  # a full disk is no internal error of pytest's
+            raise pytest.UsageError(str(error)) from error
         return result
 
     @pytest.hookimpl(optionalhook=True)
