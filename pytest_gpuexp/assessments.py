@@ -12,6 +12,7 @@ from pytest_gpuexp.lines import Line
 from pytest_gpuexp.records import Threshold
 
 LABEL = 16  # columns of "recommendation" with a space around it
+FEW_JUDGEMENTS = 3  # as many as are always shown one by one
 MOST_JUDGEMENTS = 10
 
 VERDICT_COLOURS = {"pass": "green", "fail": "red", "undecided": "yellow"}
@@ -114,11 +115,14 @@ def _as_good(threshold: Threshold, value: float, limit: float) -> bool:
 def _judgement_lines(
     judgements: Sequence[Judgement], *, width: int, every_judgement: bool
 ) -> Iterable[Line]:
-    """Yield the criteria's judgements, those that did not pass first where not all are shown."""
+    """Yield the criteria's judgements; of more than a few, those that did not pass and a count."""
     shown = list(judgements)
-    if len(shown) > MOST_JUDGEMENTS and not every_judgement:
-        shown.sort(key=lambda judgement: judgement.verdict == "pass")
-        shown = shown[:MOST_JUDGEMENTS]
+    passed = sum(judgement.verdict == "pass" for judgement in judgements)
+    if len(shown) > FEW_JUDGEMENTS and not every_judgement:
+        shown = [judgement for judgement in shown if judgement.verdict != "pass"]
+        yield from _labelled("criteria", f"{passed} of {len(judgements)} pass", width=width)
+    hidden = len(shown) - MOST_JUDGEMENTS if not every_judgement else 0
+    shown = shown[:MOST_JUDGEMENTS] if hidden > 0 else shown
     for judgement in shown:
         verdict = judgement.verdict.replace("_", " ")
         name = figures.clean(judgement.name)
@@ -134,13 +138,8 @@ def _judgement_lines(
             coloured=len(verdict),
             width=width,
         )
-    if len(shown) < len(judgements):
-        passed = sum(judgement.verdict == "pass" for judgement in judgements)
-        yield from _labelled(
-            "",
-            f"... {len(judgements) - len(shown)} more; {passed} of {len(judgements)} pass",
-            width=width,
-        )
+    if hidden > 0:
+        yield from _labelled("", f"... {hidden} more that do not pass", width=width)
 
 
 def _labelled(
