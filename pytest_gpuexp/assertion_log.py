@@ -25,61 +25,70 @@ class _Line:
 
 
 class AssertionLog:
-    """One entry a source line of experiment modules, however often the line is passed."""
+    """One entry a source line of experiment modules, however often the line is passed.
+
+    A line is told by its file, as Python calls it, and its number.
+    """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         """Start empty; ``clock`` gives seconds and need only run forward."""
         self._clock = clock
-        self._lines: dict[int, _Line] = {}
+        self._lines: dict[tuple[str, int], _Line] = {}
+        self._passed = _Line()
 
-    def passing(self, lineno: int) -> bool:
+    def passing(self, path: str, lineno: int) -> bool:
         """Count a passed assertion and return whether its values are worth putting into words."""
-        line = self._lines.get(lineno)
+        line = self._lines.get((path, lineno))
         if line is None:
-            line = self._lines[lineno] = _Line()
+            line = self._lines[path, lineno] = _Line()
         line.count += 1
         if line.explained < FREE_EXPLANATIONS:
             line.explained += 1
-            return True
-        now = self._clock()
-        if now < line.next_at:
-            return False
-        line.next_at = now + INTERVAL_SECONDS
+        else:
+            now = self._clock()
+            if now < line.next_at:
+                return False
+            line.next_at = now + INTERVAL_SECONDS
+        self._passed = line
         return True
 
-    def explain(self, lineno: int, source: str, explanation: str) -> None:
-        """Keep the words for the pass that ``passing`` has just counted."""
-        line = self._lines.setdefault(lineno, _Line())
+    def explain(self, source: str, explanation: str) -> None:
+        """Keep the words for the pass that ``passing`` has just asked for; drop all others.
+
+        Others come from ordinary modules, where the user has switched on pytest's hook.
+        """
+        line, self._passed = self._passed, _Line()
         line.source = source
         line.first = line.first or explanation
         line.last = explanation
 
-    def fail(self, lineno: int, source: str, explanation: str) -> tuple[Assertion, ...]:
-        """Return all entries, with the one of ``lineno`` (or a new one) not met."""
-        line = self._lines.setdefault(lineno, _Line())
+    def fail(self, path: str, lineno: int, source: str, explanation: str) -> tuple[Assertion, ...]:
+        """Return all entries, with the one of the line (or a new one) not met."""
+        line = self._lines.setdefault((path, lineno), _Line())
         line.count += 1
         line.source = line.source or source
         line.first = line.first or explanation
         line.last = explanation
-        return self.entries(failed=lineno)
+        return self.entries(failed=(path, lineno))
 
-    def entries(self, *, failed: int | None = None) -> tuple[Assertion, ...]:
-        """Return what is known, in order of line."""
+    def entries(self, *, failed: tuple[str, int] | None = None) -> tuple[Assertion, ...]:
+        """Return what is known, by file, in order of line."""
         return tuple(
             Assertion(
-                line=lineno,
+                line=key[1],
                 source=line.source,
-                met=lineno != failed,
+                met=key != failed,
                 count=line.count,
                 first=line.first,
                 last=line.last,
             )
-            for lineno, line in sorted(self._lines.items())
+            for key, line in sorted(self._lines.items(), key=lambda entry: entry[0])
         )
 
     def clear(self) -> None:
         """Forget everything; a new run begins."""
         self._lines.clear()
+        self._passed = _Line()
 
 
 # Rewritten modules can reach nothing but a global; a process executes one run at a time.

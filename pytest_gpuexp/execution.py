@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import linecache
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -27,6 +26,7 @@ from pytest_gpuexp.records import (
     Verdict,
 )
 from pytest_gpuexp.returns import non_finite
+from pytest_gpuexp.rewriting import assertion_source
 from pytest_gpuexp.runner import ExperimentRunner
 from pytest_gpuexp.seeding import seed_everything
 
@@ -95,10 +95,10 @@ class Execution:
             if self._every_phase or report.when not in ("setup", "teardown") or not report.passed
         ]
 
-    def pytest_assertion_pass(self, lineno: int, orig: str, expl: str) -> None:
+    def pytest_assertion_pass(self, orig: str, expl: str) -> None:
         """Keep the values of a passed assertion of an experiment module."""
         if self._course is not None:
-            CURRENT.explain(lineno, orig, expl)
+            CURRENT.explain(orig, expl)
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtest_makereport(self, item: pytest.Item, call: pytest.CallInfo[None]) -> Any:
@@ -191,8 +191,8 @@ def _failed(
 ) -> tuple[Assertion, ...]:
     entry = excinfo.traceback[-1]
     lineno = entry.lineno + 1
-    source = linecache.getline(str(entry.path), lineno).strip().removeprefix("assert ")
-    return CURRENT.fail(lineno, source, str(excinfo.value))
+    source = assertion_source(Path(entry.path), lineno) or str(entry.statement).strip()
+    return CURRENT.fail(str(entry.path), lineno, source, str(excinfo.value))
 
 
 def _result(attempt: Attempt, course: _Course, started: float, duration: float) -> ExperimentResult:

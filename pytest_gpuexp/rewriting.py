@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import importlib.abc
 import importlib.machinery
 import importlib.util
@@ -13,11 +14,19 @@ from pathlib import Path
 from typing import Any, cast
 
 import pytest
-from _pytest.assertion.rewrite import rewrite_asserts
+from _pytest.assertion.rewrite import _get_assertion_exprs, rewrite_asserts
 
 from pytest_gpuexp.assertion_log import CURRENT
 
 _GATE = "@gpuexp_passing"
+
+
+def assertion_source(path: Path, lineno: int) -> str:
+    """Return the condition of the assert that begins at ``lineno``, as written; "" for none."""
+    try:
+        return _get_assertion_exprs(path.read_bytes()).get(lineno, "")
+    except (OSError, SyntaxError):
+        return ""
 
 
 class _PassHookOn:
@@ -80,7 +89,8 @@ class ExperimentLoader(importlib.machinery.SourceFileLoader):
 
     def exec_module(self, module: types.ModuleType) -> None:
         """Execute the module, with a way to the count of its assertions."""
-        module.__dict__[_GATE] = CURRENT.passing
+        path = self.get_filename(module.__name__)
+        module.__dict__[_GATE] = functools.partial(CURRENT.passing, path)
         super().exec_module(module)
 
 
