@@ -96,15 +96,15 @@ class ExperimentModule(pytest.Module):
             return []
         try:
             self._read(self.kit.overrides)
+            runs = [
+                ExperimentItem.from_parent(self, name=spec.name, spec=spec, handler=handler)
+                for handler in self.handlers
+                for spec in handler.specs
+                if self.kit.selects(spec)
+            ]
             judges = criterion_items(self, self.experiment, self.handlers)
         except UsageProblems as error:
             raise self.CollectError(str(error)) from None
-        runs: list[pytest.Item] = [
-            ExperimentItem.from_parent(self, name=spec.name, spec=spec, handler=handler)
-            for handler in self.handlers
-            for spec in handler.specs
-            if self.kit.selects(spec)
-        ]
         self.kit.filtered_out += sum(len(one.specs) for one in self.handlers) - len(runs)
         return [*runs, *judges]
 
