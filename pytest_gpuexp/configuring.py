@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import cast
+from typing import TypeVar, cast
 
 import pytest
 
@@ -17,48 +17,50 @@ from pytest_gpuexp.overrides import Overrides, parse_overrides
 from pytest_gpuexp.settings import Isolation, Settings
 from pytest_gpuexp.tiers import find_tier, parse_duration
 
+T = TypeVar("T")
 
-def read_settings(config: pytest.Config, environ: Mapping[str, str] = os.environ) -> Settings:
-    """Return the session's settings; the command line outranks the environment, that the ini.
+
+def read_options(
+    config: pytest.Config, environ: Mapping[str, str] = os.environ
+) -> tuple[Settings, Overrides]:
+    """Return the session's settings, and what its command line says of sweeps.
+
+    For settings the command line outranks the environment, that the ini.
 
     Raises:
         UsageProblems: values that make no sense, all of them.
     """
     problems: list[str] = []
-
-    def value(name: str) -> str | None:
-        given = config.getoption(destination(name), None)
-        given = (
-            given
-            or environ.get(f"PYTEST_{destination(name).upper()}")
-            or config.getini(destination(name))
+    settings = _read_settings(config, environ, problems)
+    option, overrides = config.option, Overrides()
+    try:
+        overrides = parse_overrides(
+            option.gpuexp_seeds, option.gpuexp_seed, option.gpuexp_sweep, option.gpuexp_filter
         )
-        return cast(str | None, given or None)
-
-    parallelism = _read_parallelism(value("parallelism"), problems)
-    isolation = value("isolation") or "auto"
-    if isolation not in ("auto", "fork", "spawn"):
-        problems.append(f"isolation: {isolation!r} is not auto, fork or spawn")
-    timeout = gpu = None
-    try:
-        text = value("run-timeout")
-        timeout = parse_duration(text) if text else None
     except UsageProblems as error:
-        problems += [f"run-timeout: {problem}" for problem in error.problems]
-    try:
-        gpu = value("gpu")
-        gpu = find_tier(gpu).name if gpu else None
-    except UsageProblems as error:
-        problems += [f"gpu: {problem}" for problem in error.problems]
+        problems += error.problems
     if problems:
         raise UsageProblems("pytest-gpuexp options", problems)
+    return settings, overrides
+
+
+def _read_settings(
+    config: pytest.Config, environ: Mapping[str, str], problems: list[str]
+) -> Settings:
+    def value(name: str) -> str | None:
+        option = destination(name)
+        given = config.getoption(option, None) or environ.get(f"PYTEST_{option.upper()}")
+        return cast(str | None, given or config.getini(option) or None)
+
     backend, reason = _backend(config, value("backend"))
+    timeout = _read("run-timeout", value, parse_duration, problems)
+    tier = _read("gpu", value, find_tier, problems)
     return Settings(
         backend=backend,
         reason=reason,
-        gpu=gpu,
-        parallelism=parallelism,
-        isolation=cast(Isolation, isolation),
+        gpu=tier.name if tier else None,
+        parallelism=_read_parallelism(value("parallelism"), problems),
+        isolation=_read_isolation(value("isolation"), problems),
         storage=value("storage") or "results",
         run_timeout=timeout,
         stub=bool(config.getoption("gpuexp_stub_mode", False)),
@@ -70,16 +72,25 @@ def read_settings(config: pytest.Config, environ: Mapping[str, str] = os.environ
     )
 
 
-def read_overrides(config: pytest.Config) -> Overrides:
-    """Return what the command line says of sweeps.
+def _read(
+    name: str,
+    value: Callable[[str], str | None],
+    parse: Callable[[str], T],
+    problems: list[str],
+) -> T | None:
+    text = value(name)
+    try:
+        return parse(text) if text else None
+    except UsageProblems as error:
+        problems += [f"{name}: {problem}" for problem in error.problems]
+        return None
 
-    Raises:
-        UsageProblems: what cannot be read, all of it.
-    """
-    option = config.option
-    return parse_overrides(
-        option.gpuexp_seeds, option.gpuexp_seed, option.gpuexp_sweep, option.gpuexp_filter
-    )
+
+def _read_isolation(text: str | None, problems: list[str]) -> Isolation:
+    if text in (None, "auto", "fork", "spawn"):
+        return cast(Isolation, text or "auto")
+    problems.append(f"isolation: {text!r} is not auto, fork or spawn")
+    return "auto"
 
 
 def _read_parallelism(text: str | None, problems: list[str]) -> int | None:

@@ -7,8 +7,7 @@ from typing import Any
 
 import pytest
 
-# name, help, what argparse needs beyond it. Each has --gpuexp-<name>, ini gpuexp_<name> (where it
-# takes one value) and PYTEST_GPUEXP_<NAME>.
+# Each has --gpuexp-<name>, the environment's PYTEST_GPUEXP_<NAME> and the ini's gpuexp_<name>.
 _VALUED = {
     "backend": "where runs execute: local (default), in-process, or one that a hook offers",
     "gpu": "tier (debug, standard, fast, multi, h100) or GPU string (L40S, H200:4) for all runs",

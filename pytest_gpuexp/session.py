@@ -12,7 +12,7 @@ import pytest
 from pytest_gpuexp import reporting, results
 from pytest_gpuexp.closing import Closing
 from pytest_gpuexp.collection import ExperimentItem, ExperimentModule, Kit
-from pytest_gpuexp.configuring import read_overrides, read_settings
+from pytest_gpuexp.configuring import read_options
 from pytest_gpuexp.errors import WorkerMayNotDispatch
 from pytest_gpuexp.judging import Judge
 from pytest_gpuexp.knowledge import Knowledge
@@ -46,8 +46,8 @@ class Controller:
         self._display = display
         self._key_metrics = key_metrics
         self._taken = taken
-        self.settings = read_settings(config)
-        self.kit = Kit(config, self.settings, read_overrides(config))
+        self.settings, overrides = read_options(config)
+        self.kit = Kit(config, self.settings, overrides)
         self._places = places = Places(config, self.settings)
         durable = self.settings.backend not in ("local", "in-process")
         knowledge = Knowledge(places.storage, durable=durable)

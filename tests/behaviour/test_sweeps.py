@@ -233,7 +233,7 @@ def test_wrong_options_are_told_all_at_once_with_the_right_names(plain: Path) ->
     )
 
     assert ended.code == pytest.ExitCode.USAGE_ERROR
-    assert "ERROR: command line: 4 problems: --seed x: not an int; --sweep lr: no '='" in ended.text
+    assert "ERROR: pytest-gpuexp options: 4 problems: --seed x: not an int; --sweep lr: no '='" in ended.text
     assert not (plain / "results").exists()
 
 
