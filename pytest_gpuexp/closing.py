@@ -9,7 +9,7 @@ import pytest
 from pytest_gpuexp import concluding, provenance, results
 from pytest_gpuexp.collection import ExperimentItem, ExperimentModule
 from pytest_gpuexp.conclusions import ExperimentReport, Judgement
-from pytest_gpuexp.errors import RecordInvalid
+from pytest_gpuexp.errors import RecordInvalid, StorageError
 from pytest_gpuexp.judging import RESULTS, Judge, Unreadable
 from pytest_gpuexp.knowledge import Knowledge
 from pytest_gpuexp.places import Places
@@ -67,7 +67,7 @@ class Closing:
             ]
             try:
                 self._conclude(module, judgements)
-            except RecordInvalid as error:
+            except StorageError as error:  # a record that cannot be read, or a disk that is full
                 self._unreadable.append(str(error))
 
     def _conclude(self, module: ExperimentModule, judgements: Sequence[Judgement]) -> None:

@@ -15,7 +15,7 @@ from typing import Any
 
 from pytest_gpuexp import processes, recording, transport
 from pytest_gpuexp.errors import BackendUnavailable
-from pytest_gpuexp.records import Attempt, ExperimentResult, Job, Outcome
+from pytest_gpuexp.records import Attempt, ExperimentResult, Job, Outcome, Status
 from pytest_gpuexp.storage.local import LocalStorage
 from pytest_gpuexp.wire import Channel, Message
 
@@ -55,6 +55,7 @@ class LocalBackend:
         self._paths: list[str] = []
         self._tasks: dict[str, tuple[Attempt, Job]] = {}
         self._running: dict[str, tuple[tuple[str, ...], int, float]] = {}
+        self._cancelled: set[str] = set()
         self._start()
 
     def _start(self) -> None:
@@ -97,9 +98,13 @@ class LocalBackend:
         """Queue ``attempt`` in the snapshot."""
         if self._channel.closed:
             self._start()
-        folder = self._storage.path(recording.run_folder(attempt))
         job = Job(key=attempt.key, backend=self.name, handle="")
         self._tasks[attempt.key] = (attempt, job)
+        self._send(attempt)
+        return job
+
+    def _send(self, attempt: Attempt) -> None:
+        folder = self._storage.path(recording.run_folder(attempt))
         self._channel.send(
             {
                 "op": "run",
@@ -113,7 +118,6 @@ class LocalBackend:
                 "environment": self._run_environment(attempt),
             }
         )
-        return job
 
     def poll(self, jobs: Collection[Job], *, timeout: float) -> dict[Job, Outcome]:
         """Return what has ended, waiting up to ``timeout`` seconds for the first."""
@@ -133,7 +137,8 @@ class LocalBackend:
 
     def cancel(self, jobs: Collection[Job]) -> None:
         """End ``jobs``: those that run get SIGTERM, and SIGKILL after their grace."""
-        self._channel.send({"op": "cancel", "jobs": [job.key for job in jobs]})
+        self._cancelled = {job.key for job in jobs}
+        self._channel.send({"op": "cancel", "jobs": sorted(self._cancelled)})
 
     def close(self) -> None:
         """End the snapshot."""
@@ -162,8 +167,7 @@ class LocalBackend:
         elif "hazard" in message:
             self.notices.append(_notice(message))
         elif "withdrawn" in message:
-            attempt, job = self._tasks.pop(message["withdrawn"])
-            finished[job] = Outcome(result=self._ended(attempt, "cancelled", "never started", 0.0))
+            self._withdraw(message["withdrawn"], finished)
         else:
             self._running.pop(message["done"], None)
             _, job = self._tasks.pop(message["done"])
@@ -179,18 +183,35 @@ class LocalBackend:
                 "the local snapshot, the process that imports the experiments and forks the runs, "
                 f"ended with code {self._process.returncode} before it could work:\n{said[-4000:]}"
             )
-        for key, (attempt, job) in list(self._tasks.items()):
-            _, pid, _ = self._running.get(key, ((), 0, 0.0))
-            if pid:
-                processes.signal_group(pid, signal.SIGKILL)
-            told = f"{_LOST}\n{said[-2000:]}" if said else _LOST
-            result = self._ended(attempt, "lost", told, time.time() if pid else 0.0)
-            finished[job] = Outcome(result=recording.commit(self._storage, result, b""))
-        self._tasks.clear()
+        told = f"{_LOST}\n{said[-2000:]}" if said else _LOST
+        for key, (devices, pid, began) in self._running.items():
+            processes.signal_group(pid, signal.SIGKILL)
+            attempt, job = self._tasks.pop(key)
+            started = time.time() - (time.monotonic() - began)
+            result = self._ended(attempt, "lost", told, started, devices)
+            provenance = self._greeting["provenance"].encode()
+            finished[job] = Outcome(result=recording.commit(self._storage, result, provenance))
         self._running.clear()
+        self._channel.close()
+        self._output.close()
+        for key in self._cancelled & set(self._tasks):
+            self._withdraw(key, finished)
+        if self._tasks:
+            self._start()
+        for attempt, _ in self._tasks.values():  # they had not begun: nothing is lost yet
+            self._send(attempt)
+
+    def _withdraw(self, key: str, finished: dict[Job, Outcome]) -> None:
+        attempt, job = self._tasks.pop(key)
+        finished[job] = Outcome(result=self._ended(attempt, "cancelled", "never started", 0.0))
 
     def _ended(
-        self, attempt: Attempt, status: Any, message: str, started: float
+        self,
+        attempt: Attempt,
+        status: Status,
+        message: str,
+        started: float,
+        devices: Sequence[str] = (),
     ) -> ExperimentResult:
         return recording.result_without_worker(
             attempt,
@@ -199,7 +220,7 @@ class LocalBackend:
             error_type=status.capitalize(),
             error_message=message,
             started=started,
-            devices=(),
+            devices=devices,
         )
 
 

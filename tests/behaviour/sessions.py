@@ -6,7 +6,9 @@ import os
 import subprocess
 import sys
 import textwrap
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -88,3 +90,37 @@ def run(folder: Path, *arguments: str, changes: Mapping[str, str | None] | None 
         check=False,
     )
     return Ended(code=done.returncode, text=done.stdout.decode(errors="replace"), folder=folder)
+
+
+@contextmanager
+def started(
+    folder: Path, *arguments: str, changes: Mapping[str, str | None] | None = None
+) -> Iterator[subprocess.Popen[bytes]]:
+    """Start pytest with ``arguments`` in ``folder``; it is killed where it has not ended by then."""
+    process = subprocess.Popen(
+        words(*arguments),
+        cwd=folder,
+        env=environment(**(changes or {})),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def ending(process: subprocess.Popen[bytes], folder: Path) -> Ended:
+    """Wait for a session that was ``started`` in ``folder``."""
+    text, _ = process.communicate(timeout=_SECONDS)
+    return Ended(code=process.returncode, text=text.decode(errors="replace"), folder=folder)
+
+
+def until(condition: Callable[[], bool]) -> None:
+    """Return as soon as ``condition`` holds, and fail where it takes far too long."""
+    deadline = time.monotonic() + _SECONDS
+    while not condition():
+        assert time.monotonic() < deadline, "it never came to pass"
+        time.sleep(0.01)
