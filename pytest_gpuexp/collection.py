@@ -97,7 +97,14 @@ class ExperimentModule(pytest.Module):
         try:
             self._read(self.kit.overrides)
             runs = [
-                ExperimentItem.from_parent(self, name=spec.name, spec=spec, handler=handler)
+                ExperimentItem.from_parent(
+                    self,
+                    name=spec.name,
+                    # As text, which pytest takes apart as it does one that --lf or a report gives.
+                    nodeid=f"{self.nodeid}::{spec.name}",
+                    spec=spec,
+                    handler=handler,
+                )
                 for handler in self.handlers
                 for spec in handler.specs
                 if self.kit.selects(spec)

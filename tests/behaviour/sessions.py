@@ -63,9 +63,10 @@ def write(folder: Path, **sources: str) -> Path:
     return folder
 
 
-def words(*arguments: str) -> list[str]:
-    """Return the command of a session that is given ``arguments``."""
-    return [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-rA", *arguments]
+def words(*arguments: str, cache: bool = False) -> list[str]:
+    """Return the command of a session that is given ``arguments``; ``cache`` is what --lf needs."""
+    caching = [] if cache else ["-p", "no:cacheprovider"]
+    return [sys.executable, "-m", "pytest", *caching, "-rA", *arguments]
 
 
 def environment(**changes: str | None) -> dict[str, str]:
@@ -77,10 +78,15 @@ def environment(**changes: str | None) -> dict[str, str]:
     return {name: value for name, value in merged.items() if value is not None}
 
 
-def run(folder: Path, *arguments: str, changes: Mapping[str, str | None] | None = None) -> Ended:
+def run(
+    folder: Path,
+    *arguments: str,
+    changes: Mapping[str, str | None] | None = None,
+    cache: bool = False,
+) -> Ended:
     """Run pytest with ``arguments`` in ``folder``, with ``changes`` of the environment."""
     done = subprocess.run(
-        words(*arguments),
+        words(*arguments, cache=cache),
         cwd=folder,
         env=environment(**(changes or {})),
         stdin=subprocess.DEVNULL,
