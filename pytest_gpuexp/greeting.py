@@ -50,7 +50,7 @@ def make_greeting(
     options = {name: value for name, value in vars(config.option).items() if _is_json(value)}
     plugins = [*(options.get("plugins") or []), *(f"no:{name}" for name in _PLUGINS_OFF)]
     return {
-        "options": {**options, **_OURS_ALONE, "plugins": plugins},
+        "options": {**options, **_OURS_ALONE, "plugins": plugins, "basetemp": _basetemp(config)},
         "arguments": _arguments(config),
         "sys_path": list(sys.path),
         "folder": str(settings.invocation_dir),
@@ -63,6 +63,12 @@ def make_greeting(
         "every_phase": bool(config.option.durations or getattr(config.option, "xmlpath", None)),
         "one_shot": False,
     }
+
+
+def _basetemp(config: pytest.Config) -> str | None:
+    """Return a folder below this session's: pytest empties the one that it is given."""
+    factory = getattr(config, "_tmp_path_factory", None)
+    return None if factory is None else str(factory.getbasetemp() / "runs")
 
 
 def _arguments(config: pytest.Config) -> list[str]:

@@ -100,7 +100,7 @@ class _Door:
         controller = manager.get_plugin("gpuexp-controller")
         if controller is None:
             manager.import_plugin("pytest_gpuexp.opening")
-            opening = manager.get_plugin("pytest_gpuexp.opening")
+            opening: Any = manager.get_plugin("pytest_gpuexp.opening")
             controller = opening.open_controller(self._config, self._config.stash[_TAKEN])
             manager.register(controller, "gpuexp-controller")
         return controller

@@ -232,7 +232,10 @@ def main() -> NoReturn:
         sys.exit("pytest-gpuexp: the session that started this worker is gone.")
     sys.path[:] = greeting["sys_path"]
     os.chdir(greeting["folder"])
-    config = pytest.Config.fromdictargs(greeting["options"], greeting["arguments"])
+    options = greeting["options"]
+    if greeting["one_shot"] and options["basetemp"]:
+        options["basetemp"] += f"/{os.getpid()}"  # or each would empty that of all others
+    config = pytest.Config.fromdictargs(options, greeting["arguments"])
     config.pluginmanager.register(Worker(config, control, greeting), "gpuexp-worker")
     config.hook.pytest_cmdline_main(config=config)
     # Only reached where pytest refused before its loop began, as for a bad conftest.
