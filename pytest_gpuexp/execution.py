@@ -135,8 +135,10 @@ def _note(
     conftests: Callable[[], set[Path]],
 ) -> None:
     if report.when == "call":
-        report.user_properties.extend(course.runner.metrics.items())
-        if report.passed and not course.runner.stub:
+        metrics = list(course.runner.metrics.items())
+        report.user_properties.extend(metrics)
+        item.user_properties.extend(metrics)  # JUnit takes them from the teardown's report
+        if call.excinfo is None and not course.runner.stub:
             course.assertions = CURRENT.entries()
             course.verdict = "pass" if course.assertions else "not_evaluated"
     if call.excinfo is None:
