@@ -26,19 +26,18 @@ class ResultsWriter:
         Raises:
             GpuexpError: ``name`` is absolute or climbs out of the folder.
         """
-        pure = PurePosixPath(name)
-        if not name or pure.is_absolute() or ".." in pure.parts or PureWindowsPath(name).drive:
+        if _leads_out(name):
             raise GpuexpError(
                 f"artifact name {name!r} leads out of the run's folder. "
                 "Use a relative name such as 'plots/tsne.png'."
             )
-        path = self._folder / pure
-        path.parent.mkdir(parents=True, exist_ok=True)
+        path = self._folder / name
         if not path.resolve().is_relative_to(self._folder.resolve()):
             raise GpuexpError(
                 f"artifact name {name!r} leads out of the run's folder through a link. "
                 "Use a name of its own."
             )
+        path.parent.mkdir(parents=True, exist_ok=True)
         return path
 
     def save_artifact(self, name: str, data: bytes | str) -> str:
@@ -65,10 +64,18 @@ class ResultsWriter:
         return [name for name in names if self._find(name) is None]
 
     def saved(self) -> tuple[Artifact, ...]:
-        """Return every file of the run's artifacts with its sha256, by name."""
+        """Return every file of the run's artifacts with its sha256, by name.
+
+        A link to a file that is not the run's own is none of them.
+        """
         if not self._folder.is_dir():
             return ()
-        files = sorted(path for path in self._folder.rglob("*") if path.is_file())
+        whole = self._folder.resolve()
+        files = sorted(
+            path
+            for path in self._folder.rglob("*")
+            if path.is_file() and (not path.is_symlink() or path.resolve().is_relative_to(whole))
+        )
         return tuple(
             _describe(path, path.relative_to(self._folder).as_posix())
             for path in files
@@ -80,6 +87,17 @@ class ResultsWriter:
             if candidate.is_file() and candidate.resolve().is_relative_to(self._folder.resolve()):
                 return candidate
         return None
+
+
+def _leads_out(name: str) -> bool:
+    """Return whether ``name`` would, on any system: results travel from one to the other."""
+    windows = PureWindowsPath(name)
+    return (
+        not windows.parts  # "" and "."
+        or bool(windows.anchor)  # "/a" there too
+        or ".." in windows.parts
+        or "\0" in name
+    )
 
 
 def _describe(path: Path, name: str) -> Artifact:
