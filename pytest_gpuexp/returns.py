@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
+import numbers
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 KEYS = ("finding", "metrics", "artifacts")
 
@@ -65,10 +66,16 @@ def plain_scalar(value: Any) -> float | int | None:
 
     Takes numbers, numpy and torch scalars, and arrays and tensors of one element.
     """
-    if isinstance(value, (bool, int, float)):
-        return value
+    if type(value) in (bool, int, float):
+        return cast(float, value)
+    if isinstance(value, float):  # numpy.float64 is one
+        return float(value)
+    if isinstance(value, int):
+        return int(value)
     if _elements(value) == 1 and callable(getattr(value, "item", None)):
         item = value.item()
+        if type(item) is type(value) and isinstance(value, numbers.Real):
+            return float(value)  # numpy's long double is its own item
         return item if isinstance(item, (bool, int, float)) else None
     return None
 

@@ -63,9 +63,9 @@ class ExperimentRunner:
         Raises:
             GpuexpError: a value is not a scalar; the others are logged all the same.
         """
-        if step is not None and (isinstance(step, bool) or not isinstance(step, int)):
+        if step is not None and type(step) is not int:
             item = returns.plain_scalar(step)
-            if not isinstance(item, int):
+            if type(item) is not int:
                 raise GpuexpError(f"log_metrics: step={step!r} is not an int.")
             step = item
         values, problems = returns.read_metrics(metrics)
