@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import os
 import shutil
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 
 from pytest_gpuexp.errors import StorageError
+
+# What os.link fails with on FAT, and on some network and cloud drives.
+_NO_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS)
 
 
 class LocalStorage:
@@ -40,21 +46,23 @@ class LocalStorage:
     def write(self, name: str, data: bytes, *, durable: bool = True) -> None:
         """Put ``data`` under ``name`` whole, replacing what was there."""
         path = self.path(name)
-        temporary = self._beside(path, lambda file: _write_all(file, data), durable)
-        os.replace(temporary, path)
+        with _beside(path, lambda file: _write_all(file, data), durable) as temporary:
+            os.replace(temporary, path)
 
     def write_if_absent(self, name: str, data: bytes, *, durable: bool = True) -> bool:
         """Put ``data`` under ``name`` unless it is taken; return whether this call wrote it."""
         path = self.path(name)
         if not durable:
-            return self._create(path, data)
-        temporary = self._beside(path, lambda file: _write_all(file, data), durable)
-        try:
-            os.link(temporary, path)  # fails where ``path`` exists, as rename does not
-        except FileExistsError:
-            return False
-        finally:
-            os.unlink(temporary)
+            return _create(path, data)
+        with _beside(path, lambda file: _write_all(file, data), durable) as temporary:
+            try:
+                os.link(temporary, path)  # fails where ``path`` exists, as rename does not
+            except FileExistsError:
+                return False
+            except OSError as error:
+                if error.errno not in _NO_LINKS:
+                    raise
+                return _replace_if_absent(temporary, path)
         return True
 
     def read(self, name: str) -> bytes:
@@ -81,9 +89,11 @@ class LocalStorage:
     def upload_file(self, path: Path, name: str) -> None:
         """Put the bytes of ``path`` under ``name``, whole."""
         target = self.path(name)
-        with path.open("rb") as source:
-            temporary = self._beside(target, lambda file: _copy(source.fileno(), file), True)
-        os.replace(temporary, target)
+        with (
+            path.open("rb") as source,
+            _beside(target, lambda file: _copy(source.fileno(), file), True) as temporary,
+        ):
+            os.replace(temporary, target)
 
     def download_file(self, name: str, path: Path) -> None:
         """Put what is under ``name`` into ``path``, whole."""
@@ -91,44 +101,66 @@ class LocalStorage:
         shutil.copyfile(self.path(name), temporary)
         os.replace(temporary, path)
 
-    def _create(self, path: Path, data: bytes) -> bool:
-        """Make ``path`` in one write, a third of the system calls of a whole-or-absent one."""
-        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
-        try:
-            try:
-                file = os.open(path, flags, 0o666)
-            except FileNotFoundError:
-                os.makedirs(path.parent, exist_ok=True)
-                file = os.open(path, flags, 0o666)
-            try:
-                _write_all(file, data)
-            finally:
-                os.close(file)
-        except FileExistsError:
-            return False
-        except OSError as error:
-            raise _refusal(path, error) from error
-        return True
 
-    def _beside(self, path: Path, fill: Callable[[int], None], durable: bool) -> str:
-        name = f".writing-{os.getpid()}-{threading.get_ident()}-{path.name}"
-        temporary = os.path.join(path.parent, name)
-        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
+def _create(path: Path, data: bytes) -> bool:
+    """Make ``path`` in one write, a third of the system calls of a whole-or-absent one."""
+    try:
+        file = _open(str(path), os.O_WRONLY | os.O_CREAT | os.O_EXCL)
+    except FileExistsError:
+        return False
+    except OSError as error:
+        raise _refusal(path, error) from error
+    try:
+        _write_all(file, data)
+    except OSError as error:
+        os.unlink(path)
+        raise _refusal(path, error) from error
+    finally:
+        os.close(file)
+    return True
+
+
+@contextmanager
+def _beside(path: Path, fill: Callable[[int], None], durable: bool) -> Iterator[str]:
+    """Give a file next to ``path`` that ``fill`` has written, to be moved or linked there.
+
+    Raises:
+        StorageError: it could not be written, or not be brought to its place.
+    """
+    name = f".writing-{os.getpid()}-{threading.get_ident()}-{path.name}"
+    temporary = os.path.join(path.parent, name)
+    try:
+        file = _open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
         try:
-            try:
-                file = os.open(temporary, flags, 0o666)
-            except FileNotFoundError:
-                os.makedirs(path.parent, exist_ok=True)
-                file = os.open(temporary, flags, 0o666)
-            try:
-                fill(file)
-                if durable:
-                    os.fsync(file)
-            finally:
-                os.close(file)
-        except OSError as error:
-            raise _refusal(path, error) from error
-        return temporary
+            fill(file)
+            if durable:
+                os.fsync(file)
+        finally:
+            os.close(file)
+        yield temporary
+    except OSError as error:
+        raise _refusal(path, error) from error
+    finally:
+        with contextlib.suppress(OSError):  # it has gone to its place, or never came to be
+            os.unlink(temporary)
+
+
+def _open(name: str, flags: int) -> int:
+    try:
+        return os.open(name, flags, 0o666)
+    except FileNotFoundError:
+        os.makedirs(os.path.dirname(name), exist_ok=True)
+        return os.open(name, flags, 0o666)
+
+
+def _replace_if_absent(temporary: str, path: Path) -> bool:
+    """Do the same where a file system has no links; a kill right here leaves an empty file."""
+    try:
+        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666))
+    except FileExistsError:
+        return False
+    os.replace(temporary, path)
+    return True
 
 
 def _refusal(path: Path, error: OSError) -> StorageError:
