@@ -17,7 +17,16 @@ from pathlib import Path
 
 from pytest_gpuexp.records import Plain
 
-_SECRET = re.compile(r"(?i)(token|secret|password|passwd|api[-_]?key|access[-_]?key|credential)")
+# "tokenizer" and "max_tokens" are hyperparameters.
+_SECRET = (
+    r"token(?!i[sz]|s)|secret|password|passwd|passphrase|api[-_]?key|access[-_]?key|credential"
+)
+_NAMED = re.compile(rf"(?i)^([^=]*=)*?([^=]*(?:{_SECRET})[^=]*)=.*$", re.DOTALL)
+_IN_URL = re.compile(r"(\w+://(?:[^/@\s:]+:)?)[^/@\s]+@")
+_WELL_KNOWN = re.compile(
+    r"\b(?:(?:hf|ghp|gho|ghs|github_pat|tid|tsec)_\w{16,}|sk-[\w-]{16,}|(?:ak|as)-\w{20,}"
+    r"|(?:AKIA|ASIA)[A-Z0-9]{16})"
+)
 _GIT_SECONDS = 10.0
 
 
@@ -73,15 +82,17 @@ def redact(argv: Sequence[str]) -> list[str]:
     shown: list[str] = []
     hide_next = False
     for word in argv:
-        name, equals, _ = word.partition("=")
-        if hide_next:
-            shown.append("***")
-        elif equals and _SECRET.search(name):
-            shown.append(f"{name}=***")
-        else:
-            shown.append(re.sub(r"(\w+://[^/@\s:]+):[^/@\s]+@", r"\1:***@", word))
-        hide_next = not equals and word.startswith("-") and bool(_SECRET.search(word))
+        shown.append("***" if hide_next else _redact_word(word))
+        is_option = word.startswith("-") and "=" not in word
+        hide_next = is_option and re.search(_SECRET, word, re.IGNORECASE) is not None
     return shown
+
+
+def _redact_word(word: str) -> str:
+    named = _NAMED.match(word)
+    if named:
+        return f"{word[: named.end(2)]}=***"
+    return _WELL_KNOWN.sub("***", _IN_URL.sub(r"\1***@", word))
 
 
 def _versions(modules: Mapping[str, types.ModuleType]) -> dict[str, str]:
@@ -89,7 +100,10 @@ def _versions(modules: Mapping[str, types.ModuleType]) -> dict[str, str]:
     for name in sorted(modules):
         if "." in name or name.startswith("_") or name in sys.stdlib_module_names:
             continue
-        version = getattr(modules[name], "__version__", None)
+        try:
+            version = getattr(modules[name], "__version__", None)
+        except Exception:  # noqa: BLE001 (a lazy module may try an import, and do anything)
+            continue
         if isinstance(version, str):
             versions[name] = str(version)
     return versions
