@@ -1,0 +1,118 @@
+"""What is known of each run, and who may make its next attempt."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from pytest_gpuexp import recording
+from pytest_gpuexp.errors import RecordInvalid, StorageError
+from pytest_gpuexp.ledger import Ledger
+from pytest_gpuexp.records import Attempt, Job
+from pytest_gpuexp.storage.local import LocalStorage
+from tests.rooms.attempts import a_result, a_spec
+
+
+@pytest.fixture
+def storage(tmp_path: Path) -> LocalStorage:
+    return LocalStorage(tmp_path / "s")
+
+
+def claim(ledger: Ledger) -> Attempt:
+    return ledger.claim(
+        a_spec(), backend="local", handle="7:9", submitted_at="2026-10-01T00:00:00Z", stub=False
+    )
+
+
+def test_attempts_are_numbered_on_over_sessions(storage: LocalStorage) -> None:
+    first = claim(Ledger(storage, "e1"))
+    second = claim(Ledger(storage, "e1"))
+
+    assert (first.number, second.number) == (1, 2)
+    assert second.key == "exp_fit-0123456789abcdef.2"
+
+
+def test_a_claim_is_on_disk_at_once(storage: LocalStorage) -> None:
+    attempt = claim(Ledger(storage, "e1"))
+
+    assert storage.read(f"e1/jobs/{attempt.key}.yaml").decode() == (
+        "run_id: exp_fit-0123456789abcdef\nattempt: 1\n"
+        'name: "exp_fit[model.lr:0.1-seed:3]"\nbackend: "local"\n'
+        'submitted_at: "2026-10-01T00:00:00Z"\nhandle: "7:9"\n'
+    )
+
+
+def test_sessions_that_claim_at_the_same_time_get_different_numbers(storage: LocalStorage) -> None:
+    ledgers = [Ledger(storage, "e1") for _ in range(8)]
+    numbers: list[int] = []
+
+    threads = [
+        threading.Thread(target=lambda one=one: numbers.append(claim(one).number))
+        for one in ledgers
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert sorted(numbers) == [1, 2, 3, 4, 5, 6, 7, 8]
+
+
+def test_a_claim_taken_back_is_free_again(storage: LocalStorage) -> None:
+    ledger = Ledger(storage, "e1")
+
+    ledger.withdraw(claim(ledger))
+
+    assert claim(Ledger(storage, "e1")).number == 1
+
+
+def test_a_handle_that_comes_later_is_added(storage: LocalStorage) -> None:
+    ledger = Ledger(storage, "e1")
+    attempt = claim(ledger)
+
+    ledger.submitted(attempt, Job(key=attempt.key, backend="far", handle="fc-1"))
+
+    assert storage.read(f"e1/jobs/{attempt.key}.yaml").decode().endswith('handle: "fc-1"\n')
+
+
+def test_the_newest_record_speaks_for_a_run(storage: LocalStorage, tmp_path: Path) -> None:
+    for number in (9, 10):
+        result = a_result(tmp_path, error_message=f"number {number}")
+        name = f"e1/records/{result.run_id}.{number}.yaml"
+        recording.commit(storage, result, b"")
+        storage.write(name, storage.read(recording.record_name(result)))
+
+    ledger = Ledger(storage, "e1")
+    stored = ledger.stored(["exp_fit-0123456789abcdef", "exp_unknown-0"])
+
+    assert list(stored) == ["exp_fit-0123456789abcdef"]
+    assert claim(ledger).number == 11
+
+
+def test_a_record_that_cannot_be_read_is_named(storage: LocalStorage) -> None:
+    storage.write("e1/records/exp_fit-0123456789abcdef.1.yaml", b"version: 1\nmetr")
+
+    with pytest.raises(RecordInvalid, match=r"e1/records/exp_fit-0123456789abcdef\.1\.yaml"):
+        Ledger(storage, "e1").stored(["exp_fit-0123456789abcdef"])
+
+
+def test_foreign_files_are_passed_over(storage: LocalStorage) -> None:
+    for name in ("notes.txt", ".DS_Store", "exp_fit.yaml", "exp_fit-1.x.yaml"):
+        storage.write(f"e1/records/{name}", b"")
+
+    assert claim(Ledger(storage, "e1")).number == 1
+
+
+def test_a_storage_that_takes_nothing_ends_the_search_for_a_number(storage: LocalStorage) -> None:
+    class Taken(LocalStorage):
+        def write_if_absent(self, name: str, data: bytes, *, durable: bool = True) -> bool:
+            return False
+
+        def list(self, prefix: str) -> Iterator[str]:
+            return iter(())
+
+    with pytest.raises(StorageError, match="no attempt number is free for exp_fit-0123456789"):
+        claim(Ledger(Taken(storage.folder), "e1"))
