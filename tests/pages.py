@@ -122,8 +122,11 @@ def environment(around: Mapping[str, str]) -> dict[str, str]:
         if not name.startswith(("PYTEST_", "PY_COLORS", "FORCE_COLOR"))
         and name not in ("CI", "BUILD_NUMBER", "PYTHONDONTWRITEBYTECODE")
     }
+    # What is installed beside us takes its time in each session, and shows nothing here.
+    options = "-p no:hydra_pytest -p no:hypothesispytest"
     path = os.pathsep.join([str(Path(sys.executable).parent), around.get("PATH", "")])
-    return {**kept, "PATH": path, "COLUMNS": "100", "CUDA_VISIBLE_DEVICES": "", "NO_COLOR": "1"}
+    fixed = {"COLUMNS": "100", "CUDA_VISIBLE_DEVICES": "", "NO_COLOR": "1"}
+    return {**kept, **fixed, "PATH": path, "PYTEST_ADDOPTS": options}
 
 
 def _check(command: Command, folder: Path, code: int) -> int:

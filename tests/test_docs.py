@@ -62,6 +62,17 @@ def test_a_decision_takes_one_short_page(page: Path) -> None:
     assert {"## Context", "## Decision", "## Consequence"} <= set(lines)
 
 
+def test_the_rooms_of_the_architecture_are_there() -> None:
+    table = [line for line in (ROOT / "ARCHITECTURE.md").read_text().splitlines() if "| `" in line]
+    rooms = {room for line in table for room in _CODE.findall(line.split("|")[2])}
+    package = Path(pytest_gpuexp.__file__).parent
+
+    missing = [room for room in rooms if not list(package.glob(f"{room}*"))]
+
+    assert rooms
+    assert missing == []
+
+
 def test_every_hook_stands_in_the_reference_with_its_signature() -> None:
     text = (REFERENCE / "hooks.md").read_text()
 
@@ -209,8 +220,8 @@ def _keys(document: dict[str, Any]) -> Iterator[str]:
             entries = [entry for entry in value.values() if isinstance(entry, dict)]
             yield from (name for entry in entries for name in _keys(entry))
         elif key not in ("parameters", "status"):
-            entries = value if isinstance(value, list) else [value]
-            yield from (n for entry in entries if isinstance(entry, dict) for n in _keys(entry))
+            inner: list[Any] = value if isinstance(value, list) else [value]
+            yield from (name for one in inner if isinstance(one, dict) for name in _keys(one))
 
 
 def _report(*, sweep: bool) -> ExperimentReport:
