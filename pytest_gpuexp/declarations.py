@@ -103,18 +103,19 @@ def machine_of(
     marks: Iterable[pytest.Mark], settings: Settings, problems: list[str]
 ) -> dict[str, Any]:
     """Return tier, GPUs and timeout; the command line outranks the marks, these the tier."""
-    asked = [mark for mark in marks if mark.name == "gpuexp_tier"]
-    name = asked[0].args[0] if asked and asked[0].args else None
-    given: Mapping[str, Any] = asked[0].kwargs if asked else {}
+    asked = next((mark for mark in marks if mark.name == "gpuexp_tier"), None)
+    given: Mapping[str, Any] = asked.kwargs if asked else {}
+    name = asked.args[0] if asked and asked.args else None
     gpus, timeout = given.get("gpus"), given.get("timeout")
-    tier = None
+    tier, seconds = None, None
     try:
-        if wanted := settings.gpu or name:
-            tier = tiers.find_tier(wanted)
-        seconds = None if timeout is None else tiers.parse_duration(timeout)
+        tier = tiers.find_tier(settings.gpu or name) if settings.gpu or name else None
     except UsageProblems as error:
         problems += [f"tier: {problem}" for problem in error.problems]
-        return {}
+    try:
+        seconds = None if timeout is None else tiers.parse_duration(timeout)
+    except UsageProblems as error:
+        problems += [f"tier: timeout: {problem}" for problem in error.problems]
     if gpus is not None and (isinstance(gpus, bool) or not isinstance(gpus, int) or gpus < 0):
         problems.append(f"tier: gpus={gpus!r} is not a number of GPUs")
     if tier is not None and gpus is None:
@@ -141,7 +142,8 @@ def _parametrized(mark: pytest.Mark, row_marks: list[RowMarks]) -> Group:
         if type(value).__name__ == "ParameterSet":  # what pytest.param gives
             marks = tuple(getattr(one, "mark", one) for one in value.marks)
             marked += [(number, marks)] if marks else []
-            value = value.values[0] if len(names) == 1 else tuple(value.values)
+            bare = isinstance(argnames, str) and len(names) == 1
+            value = value.values[0] if bare else tuple(value.values)
         rows.append(value)
     group = parametrize_group(argnames, rows)
     if not group.problems:

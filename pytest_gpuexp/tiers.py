@@ -11,7 +11,8 @@ from pytest_gpuexp.errors import UsageProblems
 
 MAX_TIMEOUT_SECONDS = 24 * 3600.0
 _DURATION = re.compile(r"(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)?)m)?(?:(\d+(?:\.\d+)?)s?)?")
-_GPU = re.compile(r"([A-Z][A-Za-z0-9-]*!?)(?::([1-8]))?")
+# Every GPU's name holds a digit; a tier's name in capitals is a mistake, not a GPU.
+_GPU = re.compile(r"((?=[^:]*\d)[A-Z][A-Za-z0-9-]*!?)(?::([1-8]))?")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,26 +41,28 @@ TIERS: Mapping[str, Tier] = {
 }
 
 
-def find_tier(text: str) -> Tier:
+def find_tier(text: object) -> Tier:
     """Return the tier called ``text``, or one made of a GPU string such as ``L40S`` or ``H200:4``.
 
     Raises:
         UsageProblems: ``text`` is neither.
     """
-    if text in TIERS:
-        return TIERS[text]
-    match = _GPU.fullmatch(text)
+    match = None
+    if isinstance(text, str):
+        if text in TIERS:
+            return TIERS[text]
+        match = _GPU.fullmatch(text)
     if match is None:
-        close = difflib.get_close_matches(text.lower(), TIERS, n=1)
-        hint = f", did you mean {close[0]!r}?" if close else ""
-        raise UsageProblems(
-            "gpu",
-            [
-                f"{text!r} is not a tier ({', '.join(sorted(TIERS))}) and not a GPU "
-                f"such as L40S or H200:4{hint}"
-            ],
-        )
-    return Tier(name=text, gpu=match[1], gpus=int(match[2] or 1), timeout_seconds=None)
+        told = f"{text!r} is not a tier ({', '.join(sorted(TIERS))}) and not a GPU"
+        raise UsageProblems("gpu", [f"{told} such as L40S or H200:4{_hint(str(text))}"])
+    return Tier(name=match[0], gpu=match[1], gpus=int(match[2] or 1), timeout_seconds=None)
+
+
+def _hint(text: str) -> str:
+    if _GPU.fullmatch(text.upper()):
+        return f", did you mean {text.upper()!r}?"
+    close = difflib.get_close_matches(text.lower(), TIERS, n=1)
+    return f", did you mean {close[0]!r}?" if close else ""
 
 
 def parse_duration(value: str | float) -> float:

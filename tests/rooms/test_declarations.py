@@ -1,0 +1,183 @@
+"""What marks say is read once, with a module's marks behind those of its handlers."""
+
+from __future__ import annotations
+
+import types
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from pytest_gpuexp import at_least, cases, declarations, experiment, grid, paired, seeds, tier
+from pytest_gpuexp.errors import UsageProblems
+from pytest_gpuexp.records import Experiment
+from pytest_gpuexp.settings import Settings
+
+
+def handler_with(*decorators: pytest.MarkDecorator, around: Any = ()) -> Callable[..., Any]:
+    """Return a function under ``decorators``, the first on top, in a module marked ``around``."""
+    names: dict[str, Any] = {"pytestmark": around}
+    exec("def exp_a(): ...", names)
+    function: Callable[..., Any] = names["exp_a"]
+    for decorator in reversed(decorators):
+        function = decorator(function)
+    return function
+
+
+def machine(
+    *decorators: pytest.MarkDecorator, settings: Settings | None = None
+) -> tuple[dict[str, Any], list[str]]:
+    problems: list[str] = []
+    marks = declarations.marks_for(handler_with(*decorators))
+    return declarations.machine_of(marks, settings or Settings(), problems), problems
+
+
+def test_marks_are_read_from_the_top() -> None:
+    function = handler_with(grid(a=[1]), paired(b=[1]), cases([{"c": 1}]))
+
+    names = [mark.name for mark in declarations.marks_of(function)]
+
+    assert names == ["gpuexp_grid", "gpuexp_paired", "gpuexp_cases"]
+
+
+def test_a_module_may_have_one_mark_or_a_list() -> None:
+    for around in (seeds(2), [seeds(2)], (seeds(2).mark,)):
+        [mark] = declarations.marks_for(handler_with(around=around))
+        assert mark.args == (2,)
+
+
+def test_a_handlers_own_seeds_and_tier_replace_the_modules() -> None:
+    function = handler_with(seeds(1), tier("fast"), around=[seeds(5), tier("debug"), grid(a=[1])])
+
+    marks = declarations.marks_for(function)
+
+    assert [(mark.name, mark.args) for mark in marks] == [
+        ("gpuexp_seeds", (1,)),
+        ("gpuexp_tier", ("fast",)),
+        ("gpuexp_grid", ()),
+    ]
+
+
+def test_an_undeclared_experiment_is_named_as_its_file() -> None:
+    module = types.ModuleType("folder.exp_a")
+
+    assert declarations.read_experiment(module, "folder/exp_a.py") == Experiment(
+        experiment_id="exp_a", path="folder/exp_a.py"
+    )
+
+
+def test_an_experiment_is_read_as_declared() -> None:
+    module = types.ModuleType("exp_a")
+    limits = {"accuracy": at_least(0.9)}
+    module.pytestmark = [  # type: ignore[attr-defined]
+        pytest.mark.skip,
+        experiment("c1", claim="It works.", success_criteria=limits, judged="every"),
+    ]
+
+    assert declarations.read_experiment(module, "exp_a.py") == Experiment(
+        experiment_id="c1",
+        claim="It works.",
+        success_criteria=limits,
+        judged="every",
+        path="exp_a.py",
+    )
+
+
+def test_an_experiment_is_declared_once() -> None:
+    module = types.ModuleType("exp_a")
+    module.pytestmark = [experiment("a"), experiment("b")]  # type: ignore[attr-defined]
+
+    with pytest.raises(UsageProblems, match="twice; keep one"):
+        declarations.read_experiment(module, "exp_a.py")
+
+
+@pytest.mark.parametrize("experiment_id", ["", ".", "../up", "a/b", "a b", 3, None])
+def test_an_id_names_a_folder(experiment_id: Any) -> None:
+    module = types.ModuleType("exp_a")
+    module.pytestmark = experiment(experiment_id)  # type: ignore[attr-defined]
+
+    with pytest.raises(UsageProblems, match="names a folder: letters, digits"):
+        declarations.read_experiment(module, "exp_a.py")
+
+
+def test_the_marker_written_out_says_the_same_as_its_word() -> None:
+    for marks in ([grid(a=[1, 2], only={"a": 1}).mark], [pytest.mark.gpuexp_grid(a=[1, 2]).mark]):
+        [group], rows = declarations.groups_of(marks)
+        assert group.names == ("a",)
+        assert group.problems == ()
+        assert rows == []
+
+
+def test_the_marks_of_a_row_are_kept_with_its_text() -> None:
+    mark = pytest.mark.parametrize(
+        ("a", "b"),
+        [(1, 2), pytest.param(3, 4, marks=[pytest.mark.xfail, pytest.mark.skip])],
+    )
+
+    [group], [(names, text, marks)] = declarations.groups_of([mark.mark])
+
+    assert group.names == names == ("a", "b")
+    assert text == "a:3-b:4"
+    assert [one.name for one in marks] == ["xfail", "skip"]
+
+
+def test_parametrize_is_read_by_keyword_too() -> None:
+    names = ["a"]  # a list: then each value is a row of its own
+    mark = pytest.mark.parametrize(argnames=names, argvalues=[(1,), pytest.param(2)])
+
+    [group], _ = declarations.groups_of([mark.mark])
+
+    assert [row for block in group.blocks for row in block.rows] == [(1,), (2,)]
+
+
+def test_indirect_is_refused_with_the_other_way() -> None:
+    mark = pytest.mark.parametrize("a", [1], indirect=True)
+
+    [group], _ = declarations.groups_of([mark.mark])
+
+    assert group.problems == (
+        "parametrize: indirect= is not for handlers; let the fixture take the name itself",
+    )
+
+
+def test_seeds_take_one_thing() -> None:
+    problems: list[str] = []
+
+    assert declarations.seeds_of([seeds(3).mark], problems) == 3
+    assert declarations.seeds_of([], problems) is None
+    assert problems == []
+    assert declarations.seeds_of([pytest.mark.gpuexp_seeds(0, 1).mark], problems) is None
+    assert problems == ["seeds() takes one count or one list; write seeds(3) or seeds([0, 7])"]
+
+
+def test_nothing_asked_is_no_machine_in_particular() -> None:
+    assert machine() == ({"tier": None, "gpus": None, "timeout_seconds": None}, [])
+
+
+def test_a_tier_brings_gpus_and_timeout_that_its_keywords_replace() -> None:
+    assert machine(tier("multi"))[0] == {"tier": "multi", "gpus": 2, "timeout_seconds": 7200.0}
+    assert machine(tier("multi", gpus=0, timeout="1m"))[0] == {
+        "tier": "multi",
+        "gpus": 0,
+        "timeout_seconds": 60.0,
+    }
+
+
+def test_the_command_line_outranks_the_mark() -> None:
+    settings = Settings(gpu="h100", run_timeout=5.0)
+
+    assert machine(tier("multi", timeout="1m"), settings=settings)[0] == {
+        "tier": "h100",
+        "gpus": 1,
+        "timeout_seconds": 5.0,
+    }
+
+
+def test_all_that_is_wrong_with_a_tier_is_told() -> None:
+    problems = machine(tier("fats", gpus=-1, timeout="soon"))[1]
+
+    assert [problem.partition(" is not")[0] for problem in problems] == [
+        "tier: 'fats'",
+        "tier: timeout: 'soon'",
+        "tier: gpus=-1",
+    ]
