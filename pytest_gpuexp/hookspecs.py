@@ -50,12 +50,13 @@ def pytest_gpuexp_make_storage(url: str, settings: Settings) -> Storage | None:
 def pytest_gpuexp_make_tracker(attempt: Attempt, settings: Settings) -> Tracker | None:
     """Make a tracker for one attempt, or return None where it is not to be tracked.
 
-    Called in the worker, once an attempt, before the handler's fixtures are set up. Every answer
-    that is not None is used. A tracker that raises never fails the run.
+    To be called in the worker, once an attempt, before the handler's fixtures are set up; every
+    answer that is not None is used. Declared so that its shape is settled: this version has no
+    trackers and does not call it.
 
     Example, in a conftest.py:
         def pytest_gpuexp_make_tracker(attempt, settings):
-            return CsvTracker(f"/tmp/{attempt.key}.csv")
+            return CsvTracker(Path("tracks") / f"{attempt.key}.csv")
 
     .. versionadded:: 0.1
     """
@@ -65,8 +66,8 @@ def pytest_gpuexp_make_tracker(attempt: Attempt, settings: Settings) -> Tracker 
 def pytest_gpuexp_modal_image(image: Any) -> Any:
     """Change the Modal image in which runs execute, and return it; None leaves it as it is.
 
-    Called once, while the Modal app is defined; each answer is given to the next hook. The Modal
-    backend is not part of this version; the door is kept so that a conftest can be written now.
+    To be called once, while the Modal app is defined; each answer is given to the next hook.
+    Declared so that its shape is settled: this version has no Modal backend and does not call it.
 
     Example, in a conftest.py:
         def pytest_gpuexp_modal_image(image):
