@@ -22,19 +22,18 @@ def test_the_command_line_outranks_the_environment_that_outranks_the_ini(tmp_pat
     sessions.write(
         tmp_path,
         exp_a=HANDLER,
-        tox="[pytest]\ngpuexp_parallelism = 3\ngpuexp_storage = from-ini\n",
+        tox="[pytest]\ngpuexp_parallelism = 3\ngpuexp_storage = from-ini\ngpuexp_gpu = debug\n",
     )
-    environment = {"PYTEST_GPUEXP_PARALLELISM": "5"}
+    environment = {
+        "PYTEST_GPUEXP_PARALLELISM": "5",
+        "PYTEST_GPUEXP_ISOLATION": "spawn",
+        "PYTEST_GPUEXP_STORAGE": "from-environment",
+    }
 
-    by_ini = plan(tmp_path)
-    by_environment = plan(tmp_path, **environment)
-    by_option = plan(tmp_path, "--parallelism=7", **environment)
+    shown = plan(tmp_path, "--storage=from-option", **environment)
 
-    assert "parallelism 3" in by_ini
-    assert "parallelism 5" in by_environment
-    assert "parallelism 7" in by_option
-    for text in (by_ini, by_environment, by_option):
-        assert "storage from-ini" in text
+    assert "isolation spawn · parallelism 5" in shown
+    assert "storage from-option" in shown
 
 
 def test_every_valued_option_has_an_environment_variable(tmp_path: Path) -> None:
