@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
-SUITE := $(BIN)/python -m pytest --timeout=120
+SUITE := $(BIN)/python -m pytest --timeout=120 -n 2 --dist loadfile
 
 .PHONY: setup fmt lint types test docs bench check demo
 .DEFAULT_GOAL := check
