@@ -47,7 +47,7 @@ class Ended:
     def run_folder(self, name: str) -> Path:
         """Return the folder of the newest attempt of ``name``."""
         record = self.record(name)
-        runs = self.folder / "results" / record["experiment_id"] / "runs"
+        runs = self.folder / "results" / str(record["experiment_id"]) / "runs"
         return runs / str(record["run_id"]) / str(record["attempt"])
 
     def log(self, name: str) -> str:
