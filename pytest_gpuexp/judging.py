@@ -244,6 +244,7 @@ def _told(experiment: Experiment, assessed: Assessment) -> str:
         value = assessed.achieved.get(metric)
         shown = "not measured" if value is None else f"{value:.6g}"
         limits.append(f"{metric} {shown} (required {sign} {threshold.acceptable:g})")
-    where = f"; best variant {assessed.variant}" if assessed.variant else ""
+    which = "best" if experiment.judged == "any" else "worst"
+    where = f"; {which} variant {assessed.variant}" if assessed.variant else ""
     how_many = f"{assessed.variants_met} of {assessed.variants_judged} variants meet all"
     return f"{', '.join(limits)}; {how_many} (judged={experiment.judged!r}){where}"
