@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -29,6 +30,7 @@ from pytest_gpuexp.returns import non_finite
 from pytest_gpuexp.rewriting import assertion_source
 from pytest_gpuexp.runner import ExperimentRunner
 from pytest_gpuexp.seeding import seed_everything
+from pytest_gpuexp.warned import warning_to_plain
 
 
 @dataclass(slots=True)
@@ -43,6 +45,7 @@ class _Course:
     expected: str | None = None
     assertions: Sequence[Assertion] = ()
     reports: list[pytest.TestReport] = field(default_factory=list)
+    warned: list[Mapping[str, Plain]] = field(default_factory=list)
 
 
 class Execution:
@@ -85,7 +88,11 @@ class Execution:
             runner.close()
             self._course = None
         result = _result(attempt, course, started, time.perf_counter() - clock)
-        return Outcome(result=result, reports=self._serialise(course.reports))
+        reports = self._serialise(course.reports)
+        if course.warned and reports:
+            # pytest tells them when the last phase is over, so no report could have them earlier.
+            reports[-1] = {**reports[-1], "gpuexp_warned": course.warned}
+        return Outcome(result=result, reports=reports)
 
     def _serialise(self, reports: Sequence[pytest.TestReport]) -> list[Mapping[str, Plain]]:
         to_serialisable = self._config.hook.pytest_report_to_serializable
@@ -99,6 +106,11 @@ class Execution:
         """Keep the values of a passed assertion of an experiment module."""
         if self._course is not None:
             CURRENT.explain(orig, expl)
+
+    def pytest_warning_recorded(self, warning_message: warnings.WarningMessage) -> None:
+        """Keep a warning of the run in progress."""
+        if self._course is not None:
+            self._course.warned.append(warning_to_plain(warning_message))
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtest_makereport(self, item: pytest.Item, call: pytest.CallInfo[None]) -> Any:

@@ -9,12 +9,21 @@ import pytest
 
 from pytest_gpuexp.collection import ExperimentItem
 from pytest_gpuexp.records import ExperimentResult, Outcome, Plain
+from pytest_gpuexp.warned import warning_from_plain
 
 
 def emit(config: pytest.Config, item: ExperimentItem, outcome: Outcome) -> None:
-    """Report ``outcome`` through ``pytest_runtest_logreport``, as if the run had happened here."""
+    """Report ``outcome`` and its warnings by pytest's hooks, as if the run had happened here."""
     for report in _reports(config, item, outcome):
         item.ihook.pytest_runtest_logreport(report=report)
+        for plain in getattr(report, "gpuexp_warned", ()):
+            told = {
+                "warning_message": warning_from_plain(plain),
+                "when": "runtest",
+                "nodeid": item.nodeid,
+                "location": None,
+            }
+            item.ihook.pytest_warning_recorded.call_historic(kwargs=told)
 
 
 def _reports(
