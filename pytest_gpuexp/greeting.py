@@ -60,7 +60,9 @@ def make_greeting(
         "parallelism": parallelism,
         "gpus": list(settings.gpus),
         "grace_seconds": settings.grace_seconds,
-        "every_phase": bool(config.option.durations or getattr(config.option, "xmlpath", None)),
+        "every_phase": (
+            config.option.durations is not None or bool(getattr(config.option, "xmlpath", None))
+        ),
         "one_shot": False,
     }
 
