@@ -19,7 +19,7 @@ def experiment(
     success_criteria: Mapping[str, Threshold] | None = None,
     judged: Literal["any", "every"] = "any",
 ) -> pytest.MarkDecorator:
-    """Declare a module as the experiment ``experiment_id``: ``pytestmark = experiment(...)``.
+    """Declare a module as the experiment ``experiment_id``, by its ``pytestmark``.
 
     ``success_criteria`` maps metrics to ``at_least(...)`` or ``at_most(...)``; they judge each
     variant's mean over its seeds. With ``judged="any"`` one variant must meet all of them, with

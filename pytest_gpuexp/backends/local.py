@@ -60,7 +60,7 @@ class LocalBackend:
 
     def _start(self) -> None:
         ours, theirs = socket.socketpair()
-        self._output = tempfile.TemporaryFile()
+        self._output = tempfile.TemporaryFile()  # noqa: SIM115 -- open for as long as the snapshot
         one_thread = dict.fromkeys(_THREADS, "1")
         self._process = subprocess.Popen(
             [sys.executable, "-m", "pytest_gpuexp.worker", str(theirs.fileno())],

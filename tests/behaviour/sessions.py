@@ -102,7 +102,7 @@ def run(
 def started(
     folder: Path, *arguments: str, changes: Mapping[str, str | None] | None = None
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """Start pytest with ``arguments`` in ``folder``; it is killed where it has not ended by then."""
+    """Start pytest with ``arguments`` in ``folder``; it is killed where it has not ended."""
     process = subprocess.Popen(
         words(*arguments),
         cwd=folder,

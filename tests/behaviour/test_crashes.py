@@ -100,7 +100,8 @@ def exp_threads(runner):
     assert threading.active_count() == 5
 
 def exp_daemon(runner):
-    code = "import os, time\\nif os.fork(): os._exit(0)\\nos.setsid()\\nif os.fork(): os._exit(0)\\n"
+    leave = "if os.fork(): os._exit(0)"
+    code = f"import os, time\\n{leave}\\nos.setsid()\\n{leave}\\n"
     code += "print(os.getpid(), flush=True)\\ntime.sleep(60)"
     out = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE)
     runner.results.save_artifact("daemon.txt", out.stdout.readline())

@@ -24,7 +24,8 @@ import json, os, signal, socket, subprocess, sys, time
 end = socket.socket(fileno=int(sys.argv[1]))
 task = json.loads(end.makefile().readline() or "null")
 if task is None: os._exit(0)
-reply = lambda: end.sendall(json.dumps({"of": task["job"], "on": task["devices"]}).encode() + b"\\n")
+answer = json.dumps({"of": task["job"], "on": task["devices"]}).encode() + b"\\n"
+reply = lambda: end.sendall(answer)
 do = task["do"]
 if do == "ignore": signal.signal(signal.SIGTERM, signal.SIG_IGN)
 if do in ("hang", "ignore"): time.sleep(60)

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 from hypothesis import settings
@@ -112,7 +113,7 @@ def test_the_folder_belongs_to_the_user_alone(
 class TwoSessions(RuleBasedStateMachine):
     """Two sessions that acquire and release in any order."""
 
-    folders: list[Path] = []
+    folders: ClassVar[list[Path]] = []
 
     def __init__(self) -> None:
         super().__init__()
