@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import select
 import socket
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -34,6 +35,23 @@ class Channel:
         """Send a message that is JSON already; return False where the other end is gone."""
         try:
             self.socket.sendall(line + b"\n")
+        except OSError:
+            return False
+        return True
+
+    def send_hearing(self, message: Mapping[str, Any]) -> bool:
+        """Send ``message``, and keep for ``pending`` what arrives while the other end is busy.
+
+        Where both ends only sent, each would wait for ever until the other reads.
+        """
+        rest = memoryview(json.dumps(message, default=repr).encode() + b"\n")
+        try:
+            while rest:
+                try:
+                    rest = rest[self.socket.send(rest, socket.MSG_DONTWAIT) :]
+                except BlockingIOError:
+                    if select.select([self.socket], [self.socket], [])[0]:
+                        self._read()
         except OSError:
             return False
         return True

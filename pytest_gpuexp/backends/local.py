@@ -78,25 +78,26 @@ class LocalBackend:
             },
         )
         theirs.close()
+        self._lives = True
         self._channel = Channel(ours)
-        self._channel.send(self._greeting)
+        self._channel.send_hearing(self._greeting)
         self.handle = f"{self._process.pid}:{processes.start_time(self._process.pid)}"
         for path in self._paths:
-            self._channel.send({"op": "collect", "path": path})
+            self._channel.send_hearing({"op": "collect", "path": path})
 
     def collect(self, path: Path) -> None:
         """Have the snapshot import the experiment ``path``."""
         self._paths.append(str(path))
-        self._channel.send({"op": "collect", "path": str(path)})
+        self._channel.send_hearing({"op": "collect", "path": str(path)})
 
     def prepare(self, provenance: bytes) -> None:
         """Give the snapshot what ends every record; to be called before the first ``submit``."""
         self._greeting["provenance"] = provenance.decode()
-        self._channel.send({"op": "provenance", "text": provenance.decode()})
+        self._channel.send_hearing({"op": "provenance", "text": provenance.decode()})
 
     def submit(self, attempt: Attempt) -> Job:
         """Queue ``attempt`` in the snapshot."""
-        if self._channel.closed:
+        if not self._lives:
             self._start()
         job = Job(key=attempt.key, backend=self.name, handle="")
         self._tasks[attempt.key] = (attempt, job)
@@ -105,7 +106,7 @@ class LocalBackend:
 
     def _send(self, attempt: Attempt) -> None:
         folder = self._storage.path(recording.run_folder(attempt))
-        self._channel.send(
+        self._channel.send_hearing(
             {
                 "op": "run",
                 "job": attempt.key,
@@ -122,9 +123,10 @@ class LocalBackend:
     def poll(self, jobs: Collection[Job], *, timeout: float) -> dict[Job, Outcome]:
         """Return what has ended, waiting up to ``timeout`` seconds for the first."""
         finished: dict[Job, Outcome] = {}
-        if not select.select([self._channel], [], [], timeout)[0]:
-            return finished
-        for message in self._channel.receive():
+        messages = list(self._channel.pending())
+        if not messages and select.select([self._channel], [], [], timeout)[0]:
+            messages = list(self._channel.receive())
+        for message in messages:
             self._take(message, finished)
         if self._channel.closed:
             self._lose(finished)
@@ -138,11 +140,11 @@ class LocalBackend:
     def cancel(self, jobs: Collection[Job]) -> None:
         """End ``jobs``: those that run get SIGTERM, and SIGKILL after their grace."""
         self._cancelled = {job.key for job in jobs}
-        self._channel.send({"op": "cancel", "jobs": sorted(self._cancelled)})
+        self._channel.send_hearing({"op": "cancel", "jobs": sorted(self._cancelled)})
 
     def close(self) -> None:
         """End the snapshot."""
-        self._channel.send({"op": "close"})
+        self._channel.send_hearing({"op": "close"})
         self._channel.close()
         try:
             self._process.wait(_CLOSE_SECONDS)
@@ -192,6 +194,7 @@ class LocalBackend:
             provenance = self._greeting["provenance"].encode()
             finished[job] = Outcome(result=recording.commit(self._storage, result, provenance))
         self._running.clear()
+        self._lives = False
         self._channel.close()
         self._output.close()
         for key in self._cancelled & set(self._tasks):

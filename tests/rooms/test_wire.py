@@ -94,3 +94,23 @@ def test_a_value_that_is_no_json_goes_as_its_words(ends: tuple[Channel, Channel]
     ends[0].send({"a": {1}})
 
     assert ends[1].wait() == {"a": "{1}"}
+
+
+def test_ends_that_send_to_each_other_at_once_do_not_wait_for_ever(
+    ends: tuple[Channel, Channel],
+) -> None:
+    large = {"text": "x" * 3_000_000}
+    other = threading.Thread(target=ends[1].send, args=(large,))
+    answers: list[object] = []
+    reader = threading.Thread(target=lambda: answers.append(ends[1].wait()))
+
+    other.start()
+    sender = threading.Thread(target=ends[0].send_hearing, args=(large,), daemon=True)
+    sender.start()
+    other.join(20)
+    reader.start()
+    sender.join(20)
+    reader.join(20)
+
+    assert answers == [large]
+    assert ends[0].wait() == large
