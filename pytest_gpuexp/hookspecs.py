@@ -81,8 +81,8 @@ def pytest_gpuexp_modal_image(image: Any) -> Any:
 def pytest_gpuexp_plan_made(plan: Mapping[str, Sequence[RunSpec]]) -> None:
     """Know what will run, by experiment id, in the order of dispatch.
 
-    Called once, in the controller, after collection and before the first run; also with
-    ``--dry-run``. Not called by ``--collect-only``.
+    Called once, in the controller (with xdist: in each worker), after collection and before the
+    first run; also with ``--dry-run``. Not called by ``--collect-only``.
 
     Example, in a conftest.py:
         def pytest_gpuexp_plan_made(plan):

@@ -62,13 +62,18 @@ class _Door:
             return []
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
-    def pytest_collection(self) -> Any:
+    def pytest_collection(self, session: pytest.Session) -> Any:
         """Refuse for the true reason: pytest says that a file without a collector is not found."""
         try:
-            return (yield)
-        finally:
-            if self._refusal is not None:
-                raise self._refusal from None
+            try:
+                return (yield)
+            finally:
+                if self._refusal is not None:
+                    raise self._refusal from None
+        except pytest.UsageError as error:
+            if hasattr(self._config, "workerinput"):
+                session.shouldfail = str(error)  # all that xdist passes on of a worker's refusal
+            raise
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtestloop(self, session: pytest.Session) -> Any:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -93,12 +93,18 @@ class Controller:
     @pytest.hookimpl(trylast=True)
     def pytest_collection_finish(self, session: pytest.Session) -> None:
         """Show the plan, and let others know of it."""
-        runs = [item.spec for item in session.items if isinstance(item, ExperimentItem)]
-        if not runs or self._in_xdist_worker or self._places.judges_only:
-            return  # xdist's controller collects when all has run already
         plan: dict[str, list[RunSpec]] = {}
-        for spec in runs:
-            plan.setdefault(spec.experiment_id, []).append(spec)
+        for item in session.items:
+            if isinstance(item, ExperimentItem):
+                plan.setdefault(item.spec.experiment_id, []).append(item.spec)
+        if not plan or self._places.judges_only:
+            return  # xdist's controller collects when all has run already
+        if not self._in_xdist_worker:
+            self._show(plan)
+        if not self._config.option.collectonly:
+            self._config.hook.pytest_gpuexp_plan_made(plan=plan)
+
+    def _show(self, plan: Mapping[str, Sequence[RunSpec]]) -> None:
         for module in self._modules:
             required = list(module.experiment.success_criteria)
             self._key_metrics[module.experiment.experiment_id] = required
@@ -106,8 +112,6 @@ class Controller:
         if self._taken:
             facts["taken by others"] = " ".join(self._taken)
         self._display.plan_made(plan, facts=facts)
-        if not self._config.option.collectonly:
-            self._config.hook.pytest_gpuexp_plan_made(plan=plan)
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtestloop(self, session: pytest.Session) -> Any:

@@ -168,3 +168,32 @@ def test_x_ends_the_session_and_leaves_no_process(tmp_path: Path) -> None:
     assert ended.code == 2
     assert "stopping after 1 failures" in ended.text
     assert not (tmp_path / "judged.txt").exists()
+
+
+REFUSING = """
+    import pytest
+
+    def pytest_gpuexp_plan_made(plan):
+        raise pytest.UsageError(f"{sum(map(len, plan.values()))} runs are too many")
+"""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "conftest", "words"),
+    [
+        ([], REFUSING, "9 runs are too many"),
+        (["--sweep=bogus=1"], "", "bogus"),
+        (["--seeds=few"], "", "--seeds few: not a count"),
+    ],
+)
+def test_what_cannot_run_is_refused_in_words_before_the_first_run(
+    tmp_path: Path, arguments: list[str], conftest: str, words: str
+) -> None:
+    sessions.write(tmp_path, exp_shared=SOURCE, conftest=conftest)
+
+    ended = sessions.run(tmp_path, "-n", "2", *arguments)
+
+    assert ended.code != 0
+    assert words in ended.text
+    assert "INTERNALERROR" not in ended.text
+    assert not (tmp_path / "ran.txt").exists()
