@@ -25,7 +25,8 @@ pytestmark = experiment("slow", claim="Patience.")
 def exp_waits(runner, seed):
     runner.log_metrics({"loss": 0.5}, step=seed)
     if seed == 1:
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        if "STUBBORN" in os.environ:
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)
         stray = subprocess.Popen(["sleep", "300"], start_new_session=True)
         Path("stray").write_text(str(stray.pid))
     Path(f"began-{seed}").touch()
@@ -61,8 +62,9 @@ def test_an_interrupted_session_ends_its_runs_and_records_it(
     tmp_path: Path, number: signal.Signals
 ) -> None:
     folder = project(tmp_path, SLOW)
+    changes = {"STUBBORN": "1"} if number == signal.SIGTERM else {}
 
-    with started(folder, "exp_slow.py", "--parallelism=2") as process:
+    with started(folder, "exp_slow.py", "--parallelism=2", changes=changes) as process:
         until(lambda: two_have_begun(folder))
         process.send_signal(number)
         ended = ending(process, folder)
