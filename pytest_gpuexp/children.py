@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from pytest_gpuexp import processes
+from pytest_gpuexp.offspring import Child
 from pytest_gpuexp.seeding import seed_everything
-from pytest_gpuexp.supervisor import Child
 from pytest_gpuexp.wire import Channel, Message
 
 Execute = Callable[[Message], Mapping[str, Any]]

@@ -7,62 +7,16 @@ import os
 import selectors
 import signal
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from collections.abc import Callable, Mapping
+from typing import Any, Literal
 
 from pytest_gpuexp import processes
+from pytest_gpuexp.offspring import Child, Death, Leases, Running
 from pytest_gpuexp.records import Status
 from pytest_gpuexp.wire import Channel, Message
 
 _POLL_SECONDS = 0.02  # where the kernel has no pidfd, or another session holds the GPUs
 _LEAVING_SECONDS = 5.0  # between a child's report and its end
-
-
-@dataclass(slots=True)
-class Child:
-    """A process that waits for an attempt, or executes one."""
-
-    pid: int
-    channel: Channel
-    pidfd: int | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Death:
-    """How a child ended that had not reported."""
-
-    job: str
-    task: Message
-    waitstatus: int
-    killed_for: Status | None
-    oom_kills: int
-    started: float
-    devices: Sequence[str]
-
-
-@dataclass(slots=True, kw_only=True)
-class _Running:
-    child: Child
-    task: Message
-    devices: tuple[str, ...]
-    started: float
-    deadline: float | None
-    kill_at: float | None = None
-    killed_for: Status | None = None
-    reported: bool = False
-
-
-class Leases(Protocol):
-    """What hands out GPUs."""
-
-    def acquire(self, count: int) -> tuple[str, ...] | None:
-        """Return ``count`` tokens, or None where so many are not free now."""
-        ...
-
-    def release(self, tokens: Sequence[str]) -> None:
-        """Give ``tokens`` back."""
-        ...
 
 
 def _kind(task: Message) -> tuple[str, ...]:
@@ -104,7 +58,7 @@ class Supervisor:
         self._selector.register(control, selectors.EVENT_READ, None)
         self._waiting: deque[Message] = deque()
         self._spares: list[Child] = []
-        self._running: dict[str, _Running] = {}
+        self._running: dict[str, Running] = {}
         self._kinds: set[tuple[str, ...]] = set()
         self._leaving = False
         self._oom_kills = processes.oom_kills()
@@ -193,7 +147,7 @@ class Supervisor:
     def _start(self, task: Message, devices: tuple[str, ...]) -> None:
         child = self._spares.pop() if self._spares else self._new_child()
         now, timeout = self._clock(), task["attempt"]["spec"]["timeout_seconds"]
-        self._running[task["job"]] = _Running(
+        self._running[task["job"]] = Running(
             child=child,
             task=task,
             devices=devices,
@@ -218,7 +172,7 @@ class Supervisor:
         if run.child.channel.closed:
             self._selector.unregister(run.child.channel)
 
-    def _done(self, job: str, run: _Running, outcome: bytes) -> None:
+    def _done(self, job: str, run: Running, outcome: bytes) -> None:
         if run.reported:
             return
         run.reported = True
@@ -288,7 +242,7 @@ class Supervisor:
             elif run.deadline is not None and now >= run.deadline:
                 self._end(run, "timeout")
 
-    def _end(self, run: _Running, reason: Status) -> None:
+    def _end(self, run: Running, reason: Status) -> None:
         run.killed_for = run.killed_for or reason
         run.deadline = None
         run.kill_at = self._clock() + self._grace

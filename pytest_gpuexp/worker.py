@@ -20,10 +20,11 @@ from pytest_gpuexp.collection import ExperimentModule, Kit
 from pytest_gpuexp.errors import GpuexpError
 from pytest_gpuexp.execution import Execution
 from pytest_gpuexp.leases import Leases
+from pytest_gpuexp.offspring import Child, Death
 from pytest_gpuexp.records import ExperimentResult, Outcome, RunSpec
 from pytest_gpuexp.settings import Settings
 from pytest_gpuexp.storage.local import LocalStorage
-from pytest_gpuexp.supervisor import Child, Death, Supervisor
+from pytest_gpuexp.supervisor import Supervisor
 from pytest_gpuexp.wire import Channel, Message
 
 # Where a worker finds itself about to dispatch, this mark in its environment stops it: a role that

@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from pytest_gpuexp import processes
-from pytest_gpuexp.supervisor import Child, Death, Supervisor
+from pytest_gpuexp.offspring import Child, Death
+from pytest_gpuexp.supervisor import Supervisor
 from pytest_gpuexp.wire import Channel, Message
 
 GRACE_SECONDS = 0.3
