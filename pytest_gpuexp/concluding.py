@@ -47,7 +47,7 @@ def _assess(
     return Assessment(
         met=None,
         verdict="not_evaluated",
-        achieved={},
+        achieved=dict.fromkeys(experiment.success_criteria),
         variant=None,
         variants_met=0,
         variants_judged=0,
