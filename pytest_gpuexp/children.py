@@ -20,6 +20,10 @@ from pytest_gpuexp.offspring import Child
 from pytest_gpuexp.seeding import seed_everything
 from pytest_gpuexp.wire import Channel, Message
 
+# What libraries import only when it is first used. In a child that is once a run: with torch the
+# first optimizer takes two seconds. The snapshot imports it when a child has shown the need.
+_PUT_OFF = {"torch._dynamo"}
+
 Execute = Callable[[Message], Mapping[str, Any]]
 
 
@@ -80,12 +84,15 @@ def serve_one(channel: Channel, execute: Execute) -> None:
     if task is None:
         return
     _enter(task)
+    known = set(_PUT_OFF & sys.modules.keys())
     outcome = execute(task)
     if os.getpid() != me:
         os._exit(0)  # the handler forked and let its child come back here
     with contextlib.suppress(OSError, ValueError):
         sys.stdout.flush()
         sys.stderr.flush()
+    if put_off := _PUT_OFF & sys.modules.keys() - known:
+        channel.send({"imported": sorted(put_off)})
     channel.send(outcome)
 
 

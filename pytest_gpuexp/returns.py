@@ -64,9 +64,10 @@ def read_metrics(value: object) -> tuple[dict[str, float], list[str]]:
 def plain_scalar(value: Any) -> float | int | None:
     """Return ``value`` as a Python number, or None where it is not one.
 
-    Takes numbers, numpy and torch scalars, and arrays and tensors of one element.
+    Takes numbers, numpy and torch scalars, and arrays and tensors of one element; a truth value
+    is 1 or 0, so that its mean over seeds is a rate.
     """
-    if type(value) in (bool, int, float):
+    if type(value) in (int, float):
         return cast(float, value)
     if isinstance(value, float):  # numpy.float64 is one
         return float(value)
@@ -76,7 +77,7 @@ def plain_scalar(value: Any) -> float | int | None:
         item = value.item()
         if type(item) is type(value) and isinstance(value, numbers.Real):
             return float(value)  # numpy's long double is its own item
-        return item if isinstance(item, (bool, int, float)) else None
+        return plain_scalar(item) if isinstance(item, (bool, int, float)) else None
     return None
 
 

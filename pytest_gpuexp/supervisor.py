@@ -173,6 +173,10 @@ class Supervisor:
             self._selector.unregister(run.child.channel)
 
     def _done(self, job: str, run: Running, outcome: bytes) -> None:
+        if outcome.startswith(b'{"imported"'):  # said before the outcome: children should share it
+            self._drop_spares()
+            self._on_order({"op": "import", **json.loads(outcome)})
+            return
         if run.reported:
             return
         run.reported = True

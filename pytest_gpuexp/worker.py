@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import importlib
 import os
 import signal
 import socket
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -109,12 +110,22 @@ class Worker:
         if order["op"] == "provenance":
             self._provenance = order["text"].encode()
             self._greeting["provenance"] = order["text"]
+        elif order["op"] == "import":
+            self._import(order["imported"])
         elif order["op"] == "run":
             self._warm(transport.attempt_from_plain(order["attempt"]).spec)
         elif self._fork:
             assert self._session is not None  # pytest collects before it runs
             self._session.perform_collect([order["path"]])
             self._judged_safe = False
+
+    def _import(self, names: Sequence[str]) -> None:
+        """Import what a child had to import, so that the next ones are forked with it."""
+        for name in names:
+            if self._fork and name not in sys.modules:
+                with contextlib.suppress(Exception):  # the runs meet it too, and report it
+                    importlib.import_module(name)
+                self._judged_safe = False
 
     def _warm(self, spec: RunSpec) -> None:
         """Do once, before a fork, what all runs of a handler would do; an error is left to them."""

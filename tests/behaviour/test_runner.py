@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.behaviour.sessions import Ended, run
+from tests.behaviour.sessions import Ended, run, write
 
 EXPERIMENT = '''
 """Handlers that use all that a runner offers."""
@@ -184,3 +184,45 @@ def test_much_to_tell_in_both_directions_holds_nobody_up(tmp_path: Path) -> None
 
     assert len(ended.record_files()) == 24
     assert "24 failed" in ended.text[-300:]
+
+
+TRUTHS = """
+def exp_truth(runner):
+    runner.log_metrics({"logged": True})
+    assert True
+    return {"metrics": {"returned": False}}
+"""
+
+
+def test_a_truth_value_is_a_metric_of_one_or_zero(tmp_path: Path) -> None:
+    write(tmp_path, exp_truth=TRUTHS)
+
+    ended = run(tmp_path)
+
+    assert ended.record("exp_truth")["metrics"] == {"logged": 1, "returned": 0}
+
+
+LATE = """
+import sys, torch
+from pytest_gpuexp import seeds
+
+@seeds(8)
+def exp_adam(runner, seed):
+    known = "torch._dynamo" in sys.modules
+    model = torch.nn.Linear(2, 2)
+    optimizer = torch.optim.Adam(model.parameters())
+    model(torch.ones(1, 2)).sum().backward()
+    optimizer.step()
+    assert seed >= 0
+    return {"metrics": {"known": known}}
+"""
+
+
+def test_what_torch_imports_late_is_imported_once_for_the_runs_that_follow(tmp_path: Path) -> None:
+    write(tmp_path, exp_late=LATE)
+
+    ended = run(tmp_path, "--parallelism=1")
+
+    known = [ended.record(f"exp_adam[seed:{seed}]")["metrics"]["known"] for seed in range(8)]
+    assert known[0] == 0
+    assert known[3:] == [1] * 5

@@ -95,10 +95,10 @@ def test_scalars_of_numpy_and_torch_become_plain_numbers(value: Any) -> None:
     assert type(scalar) is float
 
 
-def test_integers_and_truths_stay_what_they_are() -> None:
+def test_integers_stay_what_they_are_and_truths_are_counted() -> None:
     values = [plain_scalar(v) for v in (np.int64(3), torch.tensor(3), np.bool_(True), True, 3)]
 
-    assert [type(value) for value in values] == [int, int, bool, bool, int]
+    assert [type(value) for value in values] == [int] * 5
 
 
 class HalfNumber(float):
