@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from pytest_gpuexp import processes, recording, transport
-from pytest_gpuexp.errors import BackendUnavailable
+from pytest_gpuexp.errors import BackendUnavailable, RecordInvalid
 from pytest_gpuexp.records import Attempt, ExperimentResult, Job, Outcome, Status
 from pytest_gpuexp.storage.local import LocalStorage
 from pytest_gpuexp.wire import Channel, Message
@@ -172,8 +172,12 @@ class LocalBackend:
             self._withdraw(message["withdrawn"], finished)
         else:
             self._running.pop(message["done"], None)
-            _, job = self._tasks.pop(message["done"])
-            finished[job] = transport.outcome_from_plain(message["outcome"])
+            attempt, job = self._tasks.pop(message["done"])
+            try:
+                finished[job] = transport.outcome_from_plain(message["outcome"])
+            except RecordInvalid as error:  # one run's reply must not end the others
+                result = self._ended(attempt, "failed", str(error), time.time())
+                finished[job] = Outcome(result=result)
 
     def _lose(self, finished: dict[Job, Outcome]) -> None:
         """Settle what the snapshot held when it died; raise where it had never begun to work."""
