@@ -76,7 +76,12 @@ class Closing:
         if not known:
             return
         report = concluding.conclude(
-            module.experiment, specs, known, judgements, executed_by=provenance.executed_by()
+            module.experiment,
+            specs,
+            known,
+            judgements,
+            executed_by=provenance.executed_by(),
+            ran_now=self._knowledge.results.keys(),
         )
         results.write_results(self._places.storage, report)
         self.reports.append(report)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
 
 from pytest_gpuexp import criteria, summary
 from pytest_gpuexp.conclusions import Assessment, ExperimentReport, Judgement, VariantSummary
@@ -16,18 +17,26 @@ def conclude(
     judgements: Sequence[Judgement],
     *,
     executed_by: str,
+    ran_now: Collection[str] = (),
 ) -> ExperimentReport:
     """Return the report of ``experiment`` as its file defines it now.
 
-    ``specs`` are all its runs, selected or not; ``results`` the newest result of each, by run id.
+    ``specs`` are all its runs, selected or not; ``results`` the newest result of each, by run id;
+    ``ran_now`` the ids of those that this session executed.
     """
     known = [results[spec.run_id] for spec in specs if spec.run_id in results]
     variants = summary.summarise_variants(known)
+    assessment = _assess(experiment, variants, judgements, stub=any(one.stub for one in known))
+    earlier = sum(result.run_id not in ran_now for result in known)
+    if earlier and ran_now:
+        # Whether the code was the same then is not known here, so the reader must be told.
+        told = f"{earlier} of {len(known)} results are from earlier sessions, perhaps of other code"
+        assessment = replace(assessment, notes=(*assessment.notes, told))
     return ExperimentReport(
         experiment=experiment,
         variants=variants,
         judgements=judgements,
-        assessment=_assess(experiment, variants, judgements, stub=any(r.stub for r in known)),
+        assessment=assessment,
         status="completed" if _all_completed(known, len(specs)) else "partial",
         executed_by=executed_by,
         started_at=min((result.started_at for result in known), default=""),

@@ -156,7 +156,7 @@ def _note(
     if call.excinfo is None:
         return
     error = call.excinfo.value
-    if isinstance(error, pytest.skip.Exception):
+    if isinstance(error, pytest.skip.Exception) and report.when != "teardown":
         course.status = "skipped"
         course.error = error
         return

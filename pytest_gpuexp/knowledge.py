@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from pytest_gpuexp.ledger import Ledger
 from pytest_gpuexp.protocols import Storage
-from pytest_gpuexp.records import ExperimentResult, RunSpec
+from pytest_gpuexp.records import UNFINISHED, ExperimentResult, RunSpec
 
 
 class Knowledge:
@@ -23,6 +23,10 @@ class Knowledge:
         self._ledgers: dict[str, Ledger] = {}
         self._read: dict[str, ExperimentResult] = {}
 
+    def take(self, result: ExperimentResult) -> None:
+        """Know how a run of this session ended."""
+        self.results[result.run_id] = result
+
     def ledger(self, experiment_id: str) -> Ledger:
         """Return the ledger of an experiment; its files are listed at the first call."""
         if experiment_id not in self._ledgers:
@@ -38,8 +42,11 @@ class Knowledge:
             RecordInvalid: a stored record cannot be read; the error names its file.
         """
         wanted = {spec.run_id: spec.experiment_id for spec in specs}
-        absent = [one for one in wanted if one not in self.results and one not in self._read]
+        settled = {key for key, one in self.results.items() if one.status not in UNFINISHED}
+        absent = [one for one in wanted if one not in settled and one not in self._read]
         if absent:
             self._read.update(self.ledger(wanted[absent[0]]).stored(absent))
-        found = {**self._read, **self.results}
+        # An attempt that was broken off speaks only where no other has come to an end.
+        broken = {key: one for key, one in self.results.items() if key not in settled}
+        found = {**broken, **self._read, **{key: self.results[key] for key in settled}}
         return {run_id: found[run_id] for run_id in wanted if run_id in found}

@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from pytest_gpuexp import documents
 from pytest_gpuexp.errors import StorageError
 from pytest_gpuexp.protocols import Storage
-from pytest_gpuexp.records import Attempt, ExperimentResult, Job, Plain, RunSpec
+from pytest_gpuexp.records import UNFINISHED, Attempt, ExperimentResult, Job, Plain, RunSpec
 
 _FILE = re.compile(r"(?P<run_id>.+)\.(?P<number>\d+)\.yaml")
 
@@ -25,10 +25,11 @@ class Ledger:
         self._durable = durable
         self._storage = storage
         self._id = experiment_id
-        self._records = _newest(storage.list(f"{experiment_id}/records"))
-        jobs = _newest(storage.list(f"{experiment_id}/jobs"))
+        self._records = _attempts(storage.list(f"{experiment_id}/records"))
+        jobs = _attempts(storage.list(f"{experiment_id}/jobs"))
         self._last = {
-            run: max(jobs.get(run, 0), self._records.get(run, 0)) for run in {*jobs, *self._records}
+            run: max(*jobs.get(run, ()), *self._records.get(run, ()), 0)
+            for run in {*jobs, *self._records}
         }
 
     def claim(
@@ -76,28 +77,30 @@ class Ledger:
         self._storage.delete(self._job(attempt))
 
     def stored(self, run_ids: Collection[str]) -> dict[str, ExperimentResult]:
-        """Return the newest record of each of ``run_ids`` that has one.
+        """Return the newest record of each of ``run_ids``, a finished attempt's if there is one.
 
         Raises:
             RecordInvalid: a record cannot be read; the error names its file.
         """
         found: dict[str, ExperimentResult] = {}
         for run_id in run_ids:
-            number = self._records.get(run_id)
-            if number is not None:
+            for number in sorted(self._records.get(run_id, ()), reverse=True):
                 name = f"{self._id}/records/{run_id}.{number}.yaml"
-                found[run_id] = documents.read_record(self._storage.read(name), name)
+                result = documents.read_record(self._storage.read(name), name)
+                if result.status not in UNFINISHED:
+                    found[run_id] = result
+                    break
+                found.setdefault(run_id, result)
         return found
 
     def _job(self, attempt: Attempt) -> str:
         return f"{self._id}/jobs/{attempt.key}.yaml"
 
 
-def _newest(names: Iterable[str]) -> Mapping[str, int]:
-    """Return the highest attempt of each run among file names ``<run_id>.<number>.yaml``."""
-    newest: dict[str, int] = {}
+def _attempts(names: Iterable[str]) -> Mapping[str, Sequence[int]]:
+    """Return the attempts of each run among file names ``<run_id>.<number>.yaml``."""
+    attempts: dict[str, list[int]] = {}
     for name in names:
-        match = _FILE.fullmatch(name.rpartition("/")[2])
-        if match and int(match["number"]) > newest.get(match["run_id"], 0):
-            newest[match["run_id"]] = int(match["number"])
-    return newest
+        if match := _FILE.fullmatch(name.rpartition("/")[2]):
+            attempts.setdefault(match["run_id"], []).append(int(match["number"]))
+    return attempts

@@ -11,6 +11,9 @@ Status = Literal[
 ]
 Verdict = Literal["pass", "fail", "undecided", "not_evaluated"]
 
+# An attempt that ended so was broken off: it says nothing of its run.
+UNFINISHED: frozenset[Status] = frozenset({"cancelled", "lost", "preempted"})
+
 Plain = Any  # None, bool, int, float, str, and lists and str-keyed dicts of these
 
 

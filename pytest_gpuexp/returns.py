@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 import numbers
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, cast
+from typing import Any
 
 KEYS = ("finding", "metrics", "artifacts")
 
@@ -67,12 +68,10 @@ def plain_scalar(value: Any) -> float | int | None:
     Takes numbers, numpy and torch scalars, and arrays and tensors of one element; a truth value
     is 1 or 0, so that its mean over seeds is a rate.
     """
-    if type(value) in (int, float):
-        return cast(float, value)
     if isinstance(value, float):  # numpy.float64 is one
         return float(value)
     if isinstance(value, int):
-        return int(value)
+        return int(value) if abs(value) <= _LARGEST else None
     if _elements(value) == 1 and callable(getattr(value, "item", None)):
         item = value.item()
         if type(item) is type(value) and isinstance(value, numbers.Real):
@@ -84,6 +83,9 @@ def plain_scalar(value: Any) -> float | int | None:
 def non_finite(metrics: Mapping[str, float]) -> tuple[str, ...]:
     """Return the names of those metrics that are NaN or infinite."""
     return tuple(name for name, value in metrics.items() if not math.isfinite(value))
+
+
+_LARGEST = int(sys.float_info.max)  # statistics are reckoned in floats
 
 
 def _elements(value: Any) -> int | None:
@@ -98,6 +100,8 @@ def _why_not_scalar(value: Any) -> str:
             f"has shape {tuple(value.shape)}; reduce it first, as with .mean().item(), "
             "or save it as an artifact"
         )
+    if isinstance(value, int):
+        return "is an int beyond the range of floats; log its logarithm"
     return f"is a {type(value).__name__}; a metric is one number"
 
 

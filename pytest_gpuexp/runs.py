@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import pytest
 
@@ -71,7 +71,7 @@ class Runs:
                     self._show_progress(by_run, backend)
                     stop_where_asked(session)
             except BaseException:
-                self._cancel(dispatch)
+                self._cancel(dispatch, by_run)
                 raise
             finally:
                 self.dispatching = False
@@ -108,7 +108,7 @@ class Runs:
         result = outcome.result
         self._done += 1
         self._counts[reporting.category(result)] += 1
-        self._knowledge.results[result.run_id] = result
+        self._knowledge.take(result)
         self._display.withdraw()
         if not self._places.reports_itself:
             reporting.emit(self._config, item, outcome)
@@ -133,14 +133,19 @@ class Runs:
             done=self._done, total=self._total, running=running, counts=self._counts
         )
 
-    def _cancel(self, dispatch: Dispatch) -> None:
+    def _cancel(self, dispatch: Dispatch, by_run: Mapping[str, ExperimentItem]) -> None:
         ended = 0
         for attempt, outcome in dispatch.cancel():
-            if outcome.result.started_at:
-                ended += 1
-                self._knowledge.results[outcome.result.run_id] = outcome.result
-            else:
+            if not outcome.result.started_at:
                 self._knowledge.ledger(attempt.spec.experiment_id).withdraw(attempt)
+            elif outcome.result.status != "cancelled":  # it came to its own end meanwhile
+                self._finish(by_run[outcome.result.run_id], outcome)
+            else:
+                ended += 1
+                self._knowledge.take(outcome.result)
+        if dispatch.flying:
+            left = ", ".join(sorted(attempt.key for attempt in dispatch.flying.values()))
+            self._display.notice(f"these attempts did not end in time and have no record: {left}")
         if ended:
             told = "1 running experiment was" if ended == 1 else f"{ended} running experiments were"
             self._display.notice(f"{told} ended")

@@ -267,6 +267,8 @@ class Supervisor:
         self._spares.clear()
 
     def _forget_spare(self, child: Child) -> None:
+        if child not in self._spares:
+            return  # dropped a moment ago, on an order that came in the same round
         os.waitpid(child.pid, os.WNOHANG)
         self._spares.remove(child)
         self._unregister(child)

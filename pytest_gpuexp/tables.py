@@ -10,6 +10,7 @@ from pytest_gpuexp.conclusions import ExperimentReport, VariantSummary
 from pytest_gpuexp.criteria import judge_variant, satisfies
 from pytest_gpuexp.lines import Line, Span
 
+MOST_NAMES = 12  # of metrics that have no column
 MOST_ROWS = 20  # more variants than these are shown by their best and their worst
 WORST_ROWS = 5
 TITLE = 32  # columns at most of a metric's name
@@ -64,7 +65,8 @@ def variant_table(
             break
         outer = []
     if metrics:
-        others = ", ".join(map(figures.clean, metrics))
+        others = ", ".join(map(figures.clean, list(metrics)[:MOST_NAMES]))
+        others += ", ..." if len(metrics) > MOST_NAMES else ""
         told = figures.wrap(
             f"{_more(len(metrics), 'metric', place)}: {others}", width - len(INDENT)
         )

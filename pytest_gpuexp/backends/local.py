@@ -56,6 +56,7 @@ class LocalBackend:
         self._tasks: dict[str, tuple[Attempt, Job]] = {}
         self._running: dict[str, tuple[tuple[str, ...], int, float]] = {}
         self._cancelled: set[str] = set()
+        self._worked = False
         self._start()
 
     def _start(self) -> None:
@@ -165,6 +166,7 @@ class LocalBackend:
     def _take(self, message: Message, finished: dict[Job, Outcome]) -> None:
         if "started" in message:
             key = message["started"]
+            self._worked = True
             self._running[key] = (tuple(message["devices"]), message["pid"], time.monotonic())
         elif "hazard" in message:
             self.notices.append(_notice(message))
@@ -175,7 +177,8 @@ class LocalBackend:
             attempt, job = self._tasks.pop(message["done"])
             try:
                 finished[job] = transport.outcome_from_plain(message["outcome"])
-            except RecordInvalid as error:  # one run's reply must not end the others
+            # One run's reply must not end the others.
+            except (RecordInvalid, LookupError, TypeError) as error:
                 result = self._ended(attempt, "failed", str(error), time.time())
                 finished[job] = Outcome(result=result)
 
@@ -184,20 +187,20 @@ class LocalBackend:
         self._process.wait()
         self._output.seek(0)
         said = self._output.read().decode(errors="replace").strip()
-        if not self._running and not finished:
+        if not self._running and not self._worked:
             raise BackendUnavailable(
                 "the local snapshot, the process that imports the experiments and forks the runs, "
                 f"ended with code {self._process.returncode} before it could work:\n{said[-4000:]}"
             )
         told = f"{_LOST}\n{said[-2000:]}" if said else _LOST
-        for key, (devices, pid, began) in self._running.items():
+        running, self._running = self._running, {}
+        for key, (devices, pid, began) in running.items():
             processes.signal_group(pid, signal.SIGKILL)
             attempt, job = self._tasks.pop(key)
             started = time.time() - (time.monotonic() - began)
             result = self._ended(attempt, "lost", told, started, devices)
             provenance = self._greeting["provenance"].encode()
             finished[job] = Outcome(result=recording.commit(self._storage, result, provenance))
-        self._running.clear()
         self._lives = False
         self._channel.close()
         self._output.close()

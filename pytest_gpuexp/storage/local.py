@@ -20,8 +20,8 @@ _NO_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS)
 class LocalStorage:
     """Files below one folder, which is made with the first write.
 
-    Every write goes to a name of its own and is then moved or linked to its place, so that a
-    reader, or a kill, finds the whole file or none.
+    Every durable write goes to a name of its own and is then moved or linked to its place, so that
+    a reader, or a kill, finds the whole file or none.
     """
 
     def __init__(self, folder: Path) -> None:

@@ -226,3 +226,23 @@ def test_what_torch_imports_late_is_imported_once_for_the_runs_that_follow(tmp_p
     known = [ended.record(f"exp_adam[seed:{seed}]")["metrics"]["known"] for seed in range(8)]
     assert known[0] == 0
     assert known[3:] == [1] * 5
+
+
+HUGE = """
+from pytest_gpuexp import seeds
+
+@seeds(2)
+def exp_huge(runner, seed):
+    assert seed >= 0
+    runner.log_metrics({"fine": 1, "huge": 10 ** (400 * seed)})
+"""
+
+
+def test_an_int_beyond_floats_ends_its_run_alone_with_advice(tmp_path: Path) -> None:
+    write(tmp_path, exp_huge=HUGE)
+
+    ended = run(tmp_path)
+
+    assert ended.record("exp_huge[seed:0]")["status"] == "completed"
+    assert "log its logarithm" in ended.record("exp_huge[seed:1]")["error_message"]
+    assert ended.record("exp_huge[seed:1]")["metrics"] == {"fine": 1}

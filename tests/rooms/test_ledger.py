@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
+from typing import cast
 
 import pytest
 
 from pytest_gpuexp import recording
 from pytest_gpuexp.errors import RecordInvalid, StorageError
 from pytest_gpuexp.ledger import Ledger
-from pytest_gpuexp.records import Attempt, Job
+from pytest_gpuexp.records import Attempt, Job, Status
 from pytest_gpuexp.storage.local import LocalStorage
 from tests.rooms.attempts import a_result, a_spec
 
@@ -116,3 +118,16 @@ def test_a_storage_that_takes_nothing_ends_the_search_for_a_number(storage: Loca
 
     with pytest.raises(StorageError, match="no attempt number is free for exp_fit-0123456789"):
         claim(Ledger(Taken(storage.folder), "e1"))
+
+
+def test_an_attempt_that_was_broken_off_does_not_outrank_a_finished_one(
+    storage: LocalStorage, tmp_path: Path
+) -> None:
+    finished = a_result(tmp_path)
+    for number, status in ((1, "completed"), (2, "cancelled"), (3, "lost")):
+        result = replace(finished, attempt=number, status=cast(Status, status))
+        recording.commit(storage, result, b"")
+
+    stored = Ledger(storage, "e1").stored([finished.run_id])
+
+    assert stored[finished.run_id].attempt == 1
