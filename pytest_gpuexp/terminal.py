@@ -242,13 +242,6 @@ def build(
     )
 
 
-def header_lines(facts: Mapping[str, str]) -> list[str]:
-    """Return the lines for pytest's header; ``facts`` are label -> text, in order."""
-    encoding = getattr(sys.__stdout__, "encoding", None) or "utf-8"
-    separator = " · " if _encodes("·", encoding) else ", "
-    return [f"gpuexp: {plan_lines.facts_line(facts, separator=separator)}"] if facts else []
-
-
 def _encodes(text: str, encoding: str) -> bool:
     try:
         text.encode(encoding)

@@ -9,7 +9,6 @@ from dataclasses import replace
 from pytest_gpuexp.protocols import Display
 from pytest_gpuexp.records import Experiment
 from pytest_gpuexp.silence import Silent
-from pytest_gpuexp.terminal import header_lines
 from tests.rooms.screens import REPORT, SPECS, Clock, Screen, end_run, tell, terminal_on
 
 
@@ -141,16 +140,6 @@ def test_a_terminal_without_unicode_gets_ascii_for_all_that_is_ours() -> None:
     display.session_finished([REPORT], places={})
 
     assert screen.text.isascii()
-
-
-def test_the_header_tells_the_facts_in_order_and_is_absent_without() -> None:
-    facts = {"backend": "local", "isolation": "fork"}
-
-    assert header_lines(facts) in (
-        ["gpuexp: backend local · isolation fork"],
-        ["gpuexp: backend local, isolation fork"],  # where the terminal has no unicode
-    )
-    assert header_lines({}) == []
 
 
 def test_where_nobody_watches_nothing_happens() -> None:
