@@ -64,7 +64,7 @@ class ExperimentRunner:
             GpuexpError: a value is not a scalar; the others are logged all the same.
         """
         if step is not None and type(step) is not int:
-            item = returns.plain_scalar(step)
+            item = None if isinstance(step, bool) else returns.plain_scalar(step)
             if type(item) is not int:
                 raise GpuexpError(f"log_metrics: step={step!r} is not an int.")
             step = item
