@@ -5,6 +5,9 @@ BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 SUITE := $(BIN)/python -m pytest --timeout=120 -n 2 --dist loadfile
 
+# Without byte code every session that the suite starts would compile its plugins anew.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: setup fmt lint types test docs bench check demo
 .DEFAULT_GOAL := check
 
