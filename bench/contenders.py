@@ -8,7 +8,7 @@ from functools import partial
 from importlib.metadata import entry_points
 from importlib.util import find_spec
 
-from bench import contend_installed, contend_ours, contend_plain, contend_xdist
+from bench import contend_installed, contend_items, contend_ours, contend_plain, contend_xdist
 from bench.task import Task, Work
 
 # The larger size comes last; the marginal time of a run is taken between the two.
@@ -95,6 +95,13 @@ CONTENDERS = (
         command=contend_xdist.command,
         sizes=FAST,
         needs=("xdist",),
+    ),
+    Contender(
+        name="items",
+        title="pytest, a bare fork a test",
+        isolation="a run",
+        command=contend_items.command,
+        sizes=FAST,
     ),
     _scripted("loop", "a bare loop (the work)", "none", FAST),
     _scripted("fork", "a bare os.fork pool", "a run", FAST),

@@ -28,6 +28,7 @@ class _Plan:
     given: frozenset[str]
     signature: inspect.Signature
     prototype: pytest.Function
+    location: tuple[str, int | None, str]
 
 
 def runner(request: pytest.FixtureRequest) -> ExperimentRunner:
@@ -72,6 +73,8 @@ def make_item(module: pytest.Module, attempt: Attempt, runner: ExperimentRunner)
         callobj=_bind(plan, attempt, runner),
         fixtureinfo=plan.prototype._fixtureinfo,
     )
+    # Every report says where its item stands, and pytest goes a long way to find that out.
+    item.location = (*plan.location[:2], spec.name)
     for name, args, kwargs in attempt.marks:
         item.add_marker(getattr(pytest.mark, name).with_args(*args, **kwargs))
     item.stash[RUNNER] = runner
@@ -111,7 +114,13 @@ def _make_plan(module: pytest.Module, spec: RunSpec) -> _Plan:
 
     shape.__signature__ = signature  # type: ignore[attr-defined]
     prototype = pytest.Function.from_parent(module, name=spec.name, callobj=shape)
-    return _Plan(handler=handler, given=frozenset(given), signature=signature, prototype=prototype)
+    return _Plan(
+        handler=handler,
+        given=frozenset(given),
+        signature=signature,
+        prototype=prototype,
+        location=prototype.location,
+    )
 
 
 def _register_parameters(module: pytest.Module, parameters: Mapping[str, Plain]) -> None:
