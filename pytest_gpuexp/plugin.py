@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 from typing import Any
 
@@ -82,6 +83,12 @@ class _Door:
             result = yield
             if self._experiments_elsewhere:
                 self._open().judge_alone(session)
+        except KeyboardInterrupt:
+            manager = self._config.pluginmanager
+            if manager.hasplugin("dsession") and manager.hasplugin("gpuexp-controller"):
+                with contextlib.suppress(session.Failed):  # after -x pytest collects no more
+                    self._open().collect_alone(session)  # what has ended is told, not judged
+            raise
         except GpuexpError as error:  # a full disk is no internal error of pytest's
             raise pytest.UsageError(str(error)) from error
         return result

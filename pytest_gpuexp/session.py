@@ -151,7 +151,12 @@ class Controller:
         self._runs.carry_out(session, items)
 
     def judge_alone(self, session: pytest.Session) -> None:
-        """Collect here what the workers ran, and judge it from the storage (xdist's controller)."""
+        """Judge from the storage what the workers ran (xdist's controller)."""
+        self.collect_alone(session)
+        self._closing.judge(session, self._modules)
+
+    def collect_alone(self, session: pytest.Session) -> None:
+        """Collect here what the workers ran, so that it can be told (xdist's controller)."""
         if self._config.pluginmanager.hasplugin("terminalreporter"):
             writer = self._config.get_terminal_writer()
             if writer.width_of_current_line:
@@ -165,7 +170,6 @@ class Controller:
             session.items = list(session.perform_collect())
         finally:
             option.verbose = verbose
-        self._closing.judge(session, self._modules)
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtest_makereport(self, item: pytest.Item, call: pytest.CallInfo[None]) -> Any:
@@ -184,6 +188,7 @@ class Controller:
             return status
         return (reporting.plain_category(report, status), "", "")
 
+    @pytest.hookimpl(trylast=True)  # after xdist's, which waits for the workers and their records
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
         """Write ``results.yaml``, and let no session pass that has evaluated nothing."""
         if self._places.started:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import signal
 from collections import Counter
 from itertools import pairwise
 from pathlib import Path
@@ -197,3 +198,36 @@ def test_what_cannot_run_is_refused_in_words_before_the_first_run(
     assert words in ended.text
     assert "INTERNALERROR" not in ended.text
     assert not (tmp_path / "ran.txt").exists()
+
+
+def test_an_interrupted_session_reports_what_had_ended(tmp_path: Path) -> None:
+    sessions.write(
+        tmp_path,
+        exp_slow="""
+            import time
+            from pathlib import Path
+            from pytest_gpuexp import experiment, seeds
+
+            pytestmark = experiment("slow")
+
+            @seeds(6)
+            def exp_waits(runner, seed):
+                Path(f"began-{seed}").touch()
+                runner.log_metrics({"loss": 0.5})
+                while seed > 1 and not Path("go").exists():
+                    time.sleep(0.01)
+                assert True
+        """,
+    )
+
+    with sessions.started(tmp_path, "-n", "2") as process:
+        sessions.until(lambda: len(list(tmp_path.glob("began-*"))) == 4)
+        process.send_signal(signal.SIGINT)
+        ended = sessions.ending(process, tmp_path)
+
+    assert ended.code == 2, ended.text
+    report = yaml.safe_load((tmp_path / "results/slow/results.yaml").read_text())
+    told = report["results"]["experiments"]["exp_waits"]
+    assert report["status"] == "partial"
+    assert told["variants"][0]["status"] == {"completed": 2, "cancelled": 2}
+    assert told["variants"][0]["metrics"]["loss"]["n"] == 2
