@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from pytest_gpuexp import recording
 from pytest_gpuexp.ledger import Ledger
+from pytest_gpuexp.plan import Known
 from pytest_gpuexp.protocols import Storage
 from pytest_gpuexp.records import UNFINISHED, ExperimentResult, RunSpec
 
@@ -12,11 +14,19 @@ from pytest_gpuexp.records import UNFINISHED, ExperimentResult, RunSpec
 class Knowledge:
     """The results of a session and the ledgers of its experiments; a record is read once.
 
-    ``results`` are those of this session's runs, by run id.
+    ``results`` are those of this session's runs, by run id; ``kept`` those of earlier sessions
+    that this one reports, and ``vouched`` the ids of those that came of the code as it is now.
     """
 
-    def __init__(self, storage: Storage, *, durable: bool) -> None:
-        """Know nothing yet; ``durable`` says whether claims outlive a loss of power."""
+    def __init__(self, storage: Storage, *, durable: bool, indexed: bool = False) -> None:
+        """Know nothing yet.
+
+        ``durable`` says whether claims outlive a loss of power, ``indexed`` whether records are
+        looked up in an index.
+        """
+        self._indexed = indexed
+        self.kept: dict[str, ExperimentResult] = {}
+        self.vouched: set[str] = set()
         self.results: dict[str, ExperimentResult] = {}
         self._storage = storage
         self._durable = durable
@@ -31,9 +41,40 @@ class Knowledge:
         """Return the ledger of an experiment; its files are listed at the first call."""
         if experiment_id not in self._ledgers:
             self._ledgers[experiment_id] = Ledger(
-                self._storage, experiment_id, durable=self._durable
+                self._storage, experiment_id, durable=self._durable, indexed=self._indexed
             )
         return self._ledgers[experiment_id]
+
+    def keep(self, result: ExperimentResult, *, same_code: bool) -> None:
+        """Let a stored result stand for its run in this session."""
+        self.kept[result.run_id] = result
+        if same_code:
+            self.vouched.add(result.run_id)
+
+    def review(self, specs: Iterable[RunSpec]) -> Known:
+        """Return what is stored of one experiment's ``specs``, and what is there but unreadable."""
+        wanted = {spec.run_id: spec.experiment_id for spec in specs}
+        if not wanted:
+            return Known()
+        ledger = self.ledger(next(iter(wanted.values())))
+        unreadable: dict[str, str] = {}
+        stored = ledger.stored(wanted, unreadable=unreadable)
+        # A run whose newest record is damaged runs again, whatever an older one says.
+        readable = {one: result for one, result in stored.items() if one not in unreadable}
+        self._read.update(readable)
+        if ledger.index is not None:
+            ledger.index.save()
+        return Known(results=readable, unreadable=unreadable, begun=ledger.begun(wanted))
+
+    def save(self) -> None:
+        """Let the next session find this one's records in its index."""
+        for result in self.results.values():
+            index = self.ledger(result.experiment_id).index
+            if index is not None and result.published:
+                index.add(recording.record_name(result), result)
+        for ledger in self._ledgers.values():
+            if ledger.index is not None:
+                ledger.index.save()
 
     def known(self, specs: Iterable[RunSpec]) -> dict[str, ExperimentResult]:
         """Return the newest result of each of one experiment's ``specs`` that has one.

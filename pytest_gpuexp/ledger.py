@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from types import MappingProxyType
 
 from pytest_gpuexp import documents
-from pytest_gpuexp.errors import StorageError
+from pytest_gpuexp.errors import RecordInvalid, StorageError
 from pytest_gpuexp.protocols import Storage
+from pytest_gpuexp.record_index import RecordIndex
 from pytest_gpuexp.records import UNFINISHED, Attempt, ExperimentResult, Job, Plain, RunSpec
 
 _FILE = re.compile(r"(?P<run_id>.+)\.(?P<number>\d+)\.yaml")
@@ -17,15 +19,20 @@ _FILE = re.compile(r"(?P<run_id>.+)\.(?P<number>\d+)\.yaml")
 class Ledger:
     """The attempts of one experiment; its state is which files exist."""
 
-    def __init__(self, storage: Storage, experiment_id: str, *, durable: bool = True) -> None:
+    def __init__(
+        self, storage: Storage, experiment_id: str, *, durable: bool = True, indexed: bool = False
+    ) -> None:
         """Look once at which attempts the storage knows.
 
-        ``durable`` claims outlive a loss of power; those of runs that would not need not.
+        ``durable`` claims outlive a loss of power; those of runs that would not need not. An
+        ``indexed`` ledger reads no record twice, not even in different sessions.
         """
         self._durable = durable
         self._storage = storage
         self._id = experiment_id
-        self._records = _attempts(storage.list(f"{experiment_id}/records"))
+        names = list(storage.list(f"{experiment_id}/records"))
+        self.index = RecordIndex(storage, experiment_id, names) if indexed else None
+        self._records = _attempts(names)
         jobs = _attempts(storage.list(f"{experiment_id}/jobs"))
         self._last = {
             run: max(*jobs.get(run, ()), *self._records.get(run, ()), 0)
@@ -41,6 +48,7 @@ class Ledger:
         submitted_at: str,
         stub: bool,
         marks: Sequence[tuple[str, Sequence[Plain], Mapping[str, Plain]]] = (),
+        fingerprint: Mapping[str, str] = MappingProxyType({}),
     ) -> Attempt:
         """Return a new attempt of ``spec``, its intent on disk under a number nobody else has.
 
@@ -49,7 +57,9 @@ class Ledger:
         number = self._last.get(spec.run_id, 0)
         for _ in range(1000):
             number += 1
-            attempt = Attempt(spec=spec, number=number, stub=stub, marks=marks)
+            attempt = Attempt(
+                spec=spec, number=number, stub=stub, marks=marks, fingerprint=fingerprint
+            )
             intent = (
                 f"run_id: {spec.run_id}\nattempt: {number}\nname: {json.dumps(spec.name)}\n"
                 f"backend: {json.dumps(backend)}\nsubmitted_at: {json.dumps(submitted_at)}\n"
@@ -76,8 +86,16 @@ class Ledger:
         """Take back a claim whose attempt never began."""
         self._storage.delete(self._job(attempt))
 
-    def stored(self, run_ids: Collection[str]) -> dict[str, ExperimentResult]:
+    def begun(self, run_ids: Iterable[str]) -> set[str]:
+        """Return those of ``run_ids`` that some session has claimed, and that have no record."""
+        return {one for one in run_ids if one in self._last and one not in self._records}
+
+    def stored(
+        self, run_ids: Collection[str], *, unreadable: dict[str, str] | None = None
+    ) -> dict[str, ExperimentResult]:
         """Return the newest record of each of ``run_ids``, a finished attempt's if there is one.
+
+        Where ``unreadable`` is given, it gets the files of records that cannot be read, by run.
 
         Raises:
             RecordInvalid: a record cannot be read; the error names its file.
@@ -86,12 +104,23 @@ class Ledger:
         for run_id in run_ids:
             for number in sorted(self._records.get(run_id, ()), reverse=True):
                 name = f"{self._id}/records/{run_id}.{number}.yaml"
-                result = documents.read_record(self._storage.read(name), name)
+                try:
+                    result = self._read(name)
+                except RecordInvalid:
+                    if unreadable is None:
+                        raise
+                    unreadable[run_id] = name
+                    break
                 if result.status not in UNFINISHED:
                     found[run_id] = result
                     break
                 found.setdefault(run_id, result)
         return found
+
+    def _read(self, name: str) -> ExperimentResult:
+        if self.index is not None:
+            return self.index.read(name)
+        return documents.read_record(self._storage.read(name), name)
 
     def _job(self, attempt: Attempt) -> str:
         return f"{self._id}/jobs/{attempt.key}.yaml"

@@ -62,7 +62,13 @@ class Terminal:
         self._started = self._due = 0.0
         self._start(clock())
 
-    def plan_made(self, plan: Mapping[str, Sequence[RunSpec]], *, facts: Mapping[str, str]) -> None:
+    def plan_made(
+        self,
+        plan: Mapping[str, Sequence[RunSpec]],
+        *,
+        facts: Mapping[str, str],
+        resumption: Sequence[tuple[str, str]] = (),
+    ) -> None:
         """Show what will run, one line an experiment, with ``facts`` (none: no line) below."""
         self._start(self._clock())
         if self._quiet:
@@ -75,6 +81,8 @@ class Terminal:
             self._write_line([(text, "")])
         if facts:
             self._write_line([(plan_lines.facts_line(facts, separator=self._dot), "")])
+        for text in plan_lines.resumption_lines(resumption, every_run=self._verbose):
+            self._write_line([(text, "")])
 
     @property
     def shows_runs(self) -> bool:

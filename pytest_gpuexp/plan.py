@@ -1,0 +1,104 @@
+"""Which runs of a session are kept as they are stored, which are run, and why."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+from pytest_gpuexp.records import UNFINISHED, ExperimentResult, RunSpec
+
+Rerun = Literal["failed", "stale", "all"]
+Fingerprint = Mapping[str, str]  # file -> digest
+
+NEW, KEPT, FAILED = "new", "kept", "failed before"
+_CRASHED = ("failed", "timeout", "oom")
+_SHOWN_FILES = 3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Known:
+    """What is stored of some runs, by run id.
+
+    ``results`` are the newest records, ``unreadable`` the files of those that cannot be read, and
+    ``begun`` names runs of which an attempt was begun that has left no record.
+    """
+
+    results: Mapping[str, ExperimentResult] = field(default_factory=dict)
+    unreadable: Mapping[str, str] = field(default_factory=dict)
+    begun: Collection[str] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Planned:
+    """What becomes of one run; ``kept`` is the result that is kept, None where it is run.
+
+    ``same_code`` says whether the kept result comes of the code as it is now.
+    """
+
+    spec: RunSpec
+    reason: str
+    kept: ExperimentResult | None = None
+    same_code: bool = True
+
+
+def make_plan(
+    specs: Sequence[RunSpec],
+    known: Known,
+    fingerprints: Mapping[tuple[str, str], Fingerprint],
+    *,
+    any_code: bool = False,
+    rerun: Rerun | None = None,
+) -> list[Planned]:
+    """Return what becomes of each of ``specs``, in their order.
+
+    ``fingerprints`` are of the code as it is now, by experiment and handler. ``any_code`` takes
+    any code for the same; ``rerun`` says which of the runs that have ended are run again: those
+    that crashed, those whose code has changed, or all. Without it both of the former are.
+    """
+    staleness: dict[tuple[str, str, int], str] = {}
+    plan = []
+    for spec in specs:
+        result = known.results.get(spec.run_id)
+        if spec.run_id in known.unreadable:
+            reason = f"unreadable record: {known.unreadable[spec.run_id]}"
+            plan.append(Planned(spec=spec, reason=reason))
+            continue
+        if result is None or result.stub:
+            reason = "lost before" if spec.run_id in known.begun else NEW
+            plan.append(Planned(spec=spec, reason=reason))
+            continue
+        # Records that came of one code share their fingerprint, so most are compared once.
+        key = (spec.experiment_id, spec.handler, id(result.fingerprint))
+        if key not in staleness:
+            staleness[key] = change(result.fingerprint, fingerprints[key[:2]])
+        changed = staleness[key]
+        reason = _reason(result, "" if any_code else changed, rerun)
+        kept = result if reason == KEPT else None
+        plan.append(Planned(spec=spec, reason=reason, kept=kept, same_code=not changed))
+    return plan
+
+
+def change(then: Fingerprint, now: Fingerprint) -> str:
+    """Return how the code has changed, as ``models/gnn.py changed``, and "" where it has not."""
+    if then == now:
+        return ""
+    if not then:
+        return "recorded before fingerprints"
+    files = [name for name in then if name in now and then[name] != now[name]]
+    files = files or sorted(then.keys() ^ now.keys())
+    more = f" and {len(files) - _SHOWN_FILES} more" if len(files) > _SHOWN_FILES else ""
+    return f"{', '.join(files[:_SHOWN_FILES])}{more} changed"
+
+
+def _reason(result: ExperimentResult, changed: str, rerun: Rerun | None) -> str:
+    """Return why a run with a readable record is run again, or that it is kept."""
+    if result.status in UNFINISHED or result.status == "skipped":
+        return f"{result.status} before"
+    if rerun == "all":
+        return "asked for by --rerun=all"
+    if result.status in _CRASHED and rerun != "stale":
+        return FAILED
+    if changed and rerun != "failed":
+        return f"stale: {changed}"
+    return KEPT
