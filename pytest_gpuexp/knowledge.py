@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from pytest_gpuexp import recording
 from pytest_gpuexp.ledger import Ledger
@@ -45,36 +45,33 @@ class Knowledge:
             )
         return self._ledgers[experiment_id]
 
-    def keep(self, result: ExperimentResult, *, same_code: bool) -> None:
-        """Let a stored result stand for its run in this session."""
-        self.kept[result.run_id] = result
-        if same_code:
-            self.vouched.add(result.run_id)
+    def keep(self, spec: RunSpec) -> ExperimentResult:
+        """Return the stored result of ``spec``, which stands for the run in this session."""
+        if spec.run_id not in self._read:
+            self._read.update(self.ledger(spec.experiment_id).stored([spec.run_id]))
+        self.kept[spec.run_id] = self._read[spec.run_id]
+        return self.kept[spec.run_id]
 
-    def review(self, specs: Iterable[RunSpec]) -> Known:
-        """Return what is stored of one experiment's ``specs``, and what is there but unreadable."""
-        wanted = {spec.run_id: spec.experiment_id for spec in specs}
-        if not wanted:
+    def review(self, specs: Sequence[RunSpec]) -> Known:
+        """Return what is stored of one experiment's ``specs``, unreadable or not."""
+        if not specs:
             return Known()
-        ledger = self.ledger(next(iter(wanted.values())))
-        unreadable: dict[str, str] = {}
-        stored = ledger.stored(wanted, unreadable=unreadable)
-        # A run whose newest record is damaged runs again, whatever an older one says.
-        readable = {one: result for one, result in stored.items() if one not in unreadable}
-        self._read.update(readable)
-        if ledger.index is not None:
-            ledger.index.save()
-        return Known(results=readable, unreadable=unreadable, begun=ledger.begun(wanted))
+        ledger = self.ledger(specs[0].experiment_id)
+        wanted = [spec.run_id for spec in specs]
+        records, unreadable = ledger.glances(wanted)
+        ledger.index.save()
+        return Known(records=records, unreadable=unreadable, begun=ledger.begun(wanted))
 
     def save(self) -> None:
-        """Let the next session find this one's records in its index."""
+        """Let the next session find this one's records in the index."""
+        if not self._indexed:
+            return
         for result in self.results.values():
-            index = self.ledger(result.experiment_id).index
-            if index is not None and result.published:
-                index.add(recording.record_name(result), result)
+            if result.published:
+                name = recording.record_name(result)
+                self.ledger(result.experiment_id).index.add(name, result)
         for ledger in self._ledgers.values():
-            if ledger.index is not None:
-                ledger.index.save()
+            ledger.index.save()
 
     def known(self, specs: Iterable[RunSpec]) -> dict[str, ExperimentResult]:
         """Return the newest result of each of one experiment's ``specs`` that has one.

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from functools import cached_property
 from types import MappingProxyType
 
 from pytest_gpuexp import documents
 from pytest_gpuexp.errors import RecordInvalid, StorageError
+from pytest_gpuexp.plan import Glance
 from pytest_gpuexp.protocols import Storage
 from pytest_gpuexp.record_index import RecordIndex
 from pytest_gpuexp.records import UNFINISHED, Attempt, ExperimentResult, Job, Plain, RunSpec
-
-_FILE = re.compile(r"(?P<run_id>.+)\.(?P<number>\d+)\.yaml")
 
 
 class Ledger:
@@ -30,14 +29,23 @@ class Ledger:
         self._durable = durable
         self._storage = storage
         self._id = experiment_id
-        names = list(storage.list(f"{experiment_id}/records"))
-        self.index = RecordIndex(storage, experiment_id, names) if indexed else None
-        self._records = _attempts(names)
+        self._indexed = indexed
+        self._records = _attempts(storage.list(f"{experiment_id}/records"))
         jobs = _attempts(storage.list(f"{experiment_id}/jobs"))
         self._last = {
             run: max(*jobs.get(run, ()), *self._records.get(run, ()), 0)
             for run in {*jobs, *self._records}
         }
+
+    @cached_property
+    def index(self) -> RecordIndex:
+        """The index over the records that were there when the ledger was made."""
+        names = [
+            f"{self._id}/records/{run_id}.{number}.yaml"
+            for run_id, numbers in self._records.items()
+            for number in numbers
+        ]
+        return RecordIndex(self._storage, self._id, names)
 
     def claim(
         self,
@@ -90,12 +98,29 @@ class Ledger:
         """Return those of ``run_ids`` that some session has claimed, and that have no record."""
         return {one for one in run_ids if one in self._last and one not in self._records}
 
-    def stored(
-        self, run_ids: Collection[str], *, unreadable: dict[str, str] | None = None
-    ) -> dict[str, ExperimentResult]:
-        """Return the newest record of each of ``run_ids``, a finished attempt's if there is one.
+    def glances(self, run_ids: Iterable[str]) -> tuple[dict[str, Glance], dict[str, str]]:
+        """Return the newest record of each of ``run_ids``, as ``stored`` does, at a glance.
 
-        Where ``unreadable`` is given, it gets the files of records that cannot be read, by run.
+        Beside them the files of those that cannot be read, by run; whatever an older record says.
+        """
+        found: dict[str, Glance] = {}
+        unreadable: dict[str, str] = {}
+        for run_id in run_ids:
+            for number in sorted(self._records.get(run_id, ()), reverse=True):
+                name = f"{self._id}/records/{run_id}.{number}.yaml"
+                try:
+                    glance = self.index.glance(name)
+                except RecordInvalid:
+                    unreadable[run_id] = name
+                    break
+                if glance.status not in UNFINISHED:
+                    found[run_id] = glance
+                    break
+                found.setdefault(run_id, glance)
+        return found, unreadable
+
+    def stored(self, run_ids: Collection[str]) -> dict[str, ExperimentResult]:
+        """Return the newest record of each of ``run_ids``, a finished attempt's if there is one.
 
         Raises:
             RecordInvalid: a record cannot be read; the error names its file.
@@ -104,13 +129,7 @@ class Ledger:
         for run_id in run_ids:
             for number in sorted(self._records.get(run_id, ()), reverse=True):
                 name = f"{self._id}/records/{run_id}.{number}.yaml"
-                try:
-                    result = self._read(name)
-                except RecordInvalid:
-                    if unreadable is None:
-                        raise
-                    unreadable[run_id] = name
-                    break
+                result = self._read(name)
                 if result.status not in UNFINISHED:
                     found[run_id] = result
                     break
@@ -118,7 +137,7 @@ class Ledger:
         return found
 
     def _read(self, name: str) -> ExperimentResult:
-        if self.index is not None:
+        if self._indexed:
             return self.index.read(name)
         return documents.read_record(self._storage.read(name), name)
 
@@ -130,6 +149,7 @@ def _attempts(names: Iterable[str]) -> Mapping[str, Sequence[int]]:
     """Return the attempts of each run among file names ``<run_id>.<number>.yaml``."""
     attempts: dict[str, list[int]] = {}
     for name in names:
-        if match := _FILE.fullmatch(name.rpartition("/")[2]):
-            attempts.setdefault(match["run_id"], []).append(int(match["number"]))
+        run_id, _, number = name.rpartition("/")[2].removesuffix(".yaml").rpartition(".")
+        if run_id and number.isdecimal() and name.endswith(".yaml"):
+            attempts.setdefault(run_id, []).append(int(number))
     return attempts

@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from pytest_gpuexp.records import UNFINISHED, ExperimentResult, RunSpec
+from pytest_gpuexp.records import UNFINISHED, RunSpec, Status
 
 Rerun = Literal["failed", "stale", "all"]
 Fingerprint = Mapping[str, str]  # file -> digest
@@ -17,29 +17,42 @@ _SHOWN_FILES = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Glance:
+    """What a plan must know of a record."""
+
+    status: Status
+    stub: bool = False
+    fingerprint: Fingerprint = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Known:
     """What is stored of some runs, by run id.
 
-    ``results`` are the newest records, ``unreadable`` the files of those that cannot be read, and
+    ``records`` are the newest ones, ``unreadable`` the files of those that cannot be read, and
     ``begun`` names runs of which an attempt was begun that has left no record.
     """
 
-    results: Mapping[str, ExperimentResult] = field(default_factory=dict)
+    records: Mapping[str, Glance] = field(default_factory=dict)
     unreadable: Mapping[str, str] = field(default_factory=dict)
     begun: Collection[str] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Planned:
-    """What becomes of one run; ``kept`` is the result that is kept, None where it is run.
+    """What becomes of one run: it is kept, or it is run for some ``reason``.
 
-    ``same_code`` says whether the kept result comes of the code as it is now.
+    ``same_code`` says whether what is kept comes of the code as it is now.
     """
 
     spec: RunSpec
     reason: str
-    kept: ExperimentResult | None = None
     same_code: bool = True
+
+    @property
+    def kept(self) -> bool:
+        """Whether the run's record stands."""
+        return self.reason == KEPT
 
 
 def make_plan(
@@ -56,26 +69,24 @@ def make_plan(
     any code for the same; ``rerun`` says which of the runs that have ended are run again: those
     that crashed, those whose code has changed, or all. Without it both of the former are.
     """
-    staleness: dict[tuple[str, str, int], str] = {}
+    compared: dict[tuple[str, str, int], str] = {}
     plan = []
     for spec in specs:
-        result = known.results.get(spec.run_id)
+        record = known.records.get(spec.run_id)
         if spec.run_id in known.unreadable:
             reason = f"unreadable record: {known.unreadable[spec.run_id]}"
             plan.append(Planned(spec=spec, reason=reason))
-            continue
-        if result is None or result.stub:
+        elif record is None or record.stub:
             reason = "lost before" if spec.run_id in known.begun else NEW
             plan.append(Planned(spec=spec, reason=reason))
-            continue
-        # Records that came of one code share their fingerprint, so most are compared once.
-        key = (spec.experiment_id, spec.handler, id(result.fingerprint))
-        if key not in staleness:
-            staleness[key] = change(result.fingerprint, fingerprints[key[:2]])
-        changed = staleness[key]
-        reason = _reason(result, "" if any_code else changed, rerun)
-        kept = result if reason == KEPT else None
-        plan.append(Planned(spec=spec, reason=reason, kept=kept, same_code=not changed))
+        else:
+            # Records of one code share their fingerprint, so it is compared once.
+            key = (spec.experiment_id, spec.handler, id(record.fingerprint))
+            if key not in compared:
+                compared[key] = change(record.fingerprint, fingerprints[key[:2]])
+            changed = compared[key]
+            reason = _reason(record, "" if any_code else changed, rerun)
+            plan.append(Planned(spec=spec, reason=reason, same_code=not changed))
     return plan
 
 
@@ -91,13 +102,13 @@ def change(then: Fingerprint, now: Fingerprint) -> str:
     return f"{', '.join(files[:_SHOWN_FILES])}{more} changed"
 
 
-def _reason(result: ExperimentResult, changed: str, rerun: Rerun | None) -> str:
+def _reason(record: Glance, changed: str, rerun: Rerun | None) -> str:
     """Return why a run with a readable record is run again, or that it is kept."""
-    if result.status in UNFINISHED or result.status == "skipped":
-        return f"{result.status} before"
+    if record.status in UNFINISHED or record.status == "skipped":
+        return f"{record.status} before"
     if rerun == "all":
         return "asked for by --rerun=all"
-    if result.status in _CRASHED and rerun != "stale":
+    if record.status in _CRASHED and rerun != "stale":
         return FAILED
     if changed and rerun != "failed":
         return f"stale: {changed}"

@@ -40,7 +40,7 @@ class Resuming:
         self._settings = settings
         self._origins = origins
         self._knowledge = knowledge
-        self._kept: dict[str, ExperimentResult] = {}
+        self._kept: set[str] = set()
 
     def make_plan(self, items: Sequence[ExperimentItem]) -> None:
         """Decide which of ``items`` are kept."""
@@ -64,9 +64,10 @@ class Resuming:
             )
         ]
         for planned in self.plan:
-            if planned.kept is not None:
-                self._kept[planned.spec.run_id] = planned.kept
-                self._knowledge.keep(planned.kept, same_code=planned.same_code)
+            if planned.kept:
+                self._kept.add(planned.spec.run_id)
+                if planned.same_code:
+                    self._knowledge.vouched.add(planned.spec.run_id)
 
     @property
     def resumption(self) -> list[tuple[str, str]]:
@@ -92,8 +93,8 @@ class Resuming:
         self.reporting = True
         try:
             for item in items:
-                result = self._kept.get(item.spec.run_id)
-                if result is not None:
+                if item.spec.run_id in self._kept:
+                    result = self._knowledge.keep(item.spec)
                     for report in kept_reports(item, result):
                         item.ihook.pytest_runtest_logreport(report=report)
                     stop_where_asked(session)
