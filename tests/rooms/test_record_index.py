@@ -113,6 +113,7 @@ def test_a_record_that_is_gone_leaves_the_index(storage: Counting, tmp_path: Pat
         lambda text: text.partition("\n")[0] + "\n",
         lambda text: text.replace('"numbers":[0', '"numbers":[7'),
     ],
+    ids=["end", "half", "empty", "list", "version", "line", "row", "lines", "number"],
 )
 def test_a_damaged_index_is_as_good_as_none(storage: Counting, tmp_path: Path, damage: Any) -> None:
     name, result = stored(storage, tmp_path, **FULL)
