@@ -14,6 +14,8 @@ from pytest_gpuexp.protocols import Storage
 from pytest_gpuexp.record_index import RecordIndex
 from pytest_gpuexp.records import UNFINISHED, Attempt, ExperimentResult, Job, Plain, RunSpec
 
+_ENDING = ".yaml"
+
 
 class Ledger:
     """The attempts of one experiment; its state is which files exist."""
@@ -104,10 +106,12 @@ class Ledger:
         Beside them the files of those that cannot be read, by run; whatever an older record says.
         """
         found: dict[str, Glance] = {}
+        folder = f"{self._id}/records"
         unreadable: dict[str, str] = {}
         for run_id in run_ids:
-            for number in sorted(self._records.get(run_id, ()), reverse=True):
-                name = f"{self._id}/records/{run_id}.{number}.yaml"
+            numbers = self._records.get(run_id, ())
+            for number in sorted(numbers, reverse=True) if len(numbers) > 1 else numbers:
+                name = f"{folder}/{run_id}.{number}.yaml"
                 try:
                     glance = self.index.glance(name)
                 except RecordInvalid:
@@ -149,7 +153,7 @@ def _attempts(names: Iterable[str]) -> Mapping[str, Sequence[int]]:
     """Return the attempts of each run among file names ``<run_id>.<number>.yaml``."""
     attempts: dict[str, list[int]] = {}
     for name in names:
-        run_id, _, number = name.rpartition("/")[2].removesuffix(".yaml").rpartition(".")
-        if run_id and number.isdecimal() and name.endswith(".yaml"):
+        run_id, _, number = name[name.rfind("/") + 1 : -len(_ENDING)].rpartition(".")
+        if run_id and number.isdecimal() and name.endswith(_ENDING):
             attempts.setdefault(run_id, []).append(int(number))
     return attempts
