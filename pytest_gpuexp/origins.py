@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterator, Mapping
+from functools import cached_property
 from pathlib import Path
 
 import pytest
@@ -54,12 +56,18 @@ class Origins:
         if loaded is not None:
             return Path(loaded) if self._is_ours(Path(loaded)) else None
         words = dotted.split(".")
-        for entry in dict.fromkeys([*sys.path, str(self._root)]):
-            place = Path(entry or ".", *words).absolute()
-            for path in (place / "__init__.py", place.with_name(f"{place.name}.py")):
-                if self._is_ours(path) and path.is_file():
-                    return path
+        for folder in self._folders:
+            place = os.path.join(folder, *words)
+            for name in (os.path.join(place, "__init__.py"), f"{place}.py"):
+                if os.path.isfile(name) and self._is_ours(Path(name)):
+                    return Path(name)
         return None
+
+    @cached_property
+    def _folders(self) -> list[str]:
+        """The folders of the project in which its modules are looked for, once all is collected."""
+        folders = [os.path.abspath(entry) for entry in (*sys.path, str(self._root))]
+        return [one for one in dict.fromkeys(folders) if Path(one).is_relative_to(self._root)]
 
     def _is_ours(self, path: Path) -> bool:
         if path.suffix != ".py" or not path.is_relative_to(self._root):
