@@ -11,7 +11,7 @@ from pytest_gpuexp.records import UNFINISHED, RunSpec, Status
 Rerun = Literal["failed", "stale", "all"]
 Fingerprint = Mapping[str, str]  # file -> digest
 
-NEW, KEPT, FAILED = "new", "kept", "failed before"
+NEW, KEPT, FAILED, UNREADABLE = "new", "kept", "failed before", "unreadable record"
 _CRASHED = ("failed", "timeout", "oom")
 _SHOWN_FILES = 3
 
@@ -74,7 +74,7 @@ def make_plan(
     for spec in specs:
         record = known.records.get(spec.run_id)
         if spec.run_id in known.unreadable:
-            reason = f"unreadable record: {known.unreadable[spec.run_id]}"
+            reason = f"{UNREADABLE}: {known.unreadable[spec.run_id]}"
             plan.append(Planned(spec=spec, reason=reason))
         elif record is None or record.stub:
             reason = "lost before" if spec.run_id in known.begun else NEW

@@ -12,6 +12,7 @@ import pytest
 
 from pytest_gpuexp import assessments, estimates, lines, live, plan_lines, silence, tables
 from pytest_gpuexp.conclusions import ExperimentReport
+from pytest_gpuexp.plan import UNREADABLE
 from pytest_gpuexp.protocols import Display
 from pytest_gpuexp.records import Outcome, RunSpec
 from pytest_gpuexp.screen import Reporter, Writer
@@ -72,6 +73,9 @@ class Terminal:
         """Show what will run, one line an experiment, with ``facts`` (none: no line) below."""
         self._start(self._clock())
         if self._quiet:
+            for name, reason in resumption:
+                if reason.startswith(UNREADABLE):
+                    self.notice(f"{name} runs again: {reason}")
             return
         specs = (spec for runs in plan.values() for spec in runs)
         self._layout = lines.make_layout(
