@@ -140,6 +140,16 @@ def test_added_seeds_run_alone(done: Path) -> None:
     assert "resume: 4 of 6 runs kept, 2 to run\n  2 new\n" in again.text
 
 
+@pytest.mark.parametrize("arguments", [("-n", "2"), ("--backend=in-process",)])
+def test_other_places_run_only_what_is_missing_too(done: Path, arguments: tuple[str, ...]) -> None:
+    again = sessions.run(done, "--resume", "--seeds", "3", *arguments)
+
+    assert ran(done) == ["1-2", "2-2"]
+    assert "4 of 6 runs kept, 2 to run" in again.text
+    assert "1 failed, 8 passed" in again.text
+    assert len(again.record_files()) == 6
+
+
 def test_with_v_the_plan_has_a_line_for_each_run(done: Path) -> None:
     again = sessions.run(done, "--resume", "--seeds", "3", "-v", "--dry-run")
 
