@@ -27,7 +27,6 @@ class Resuming:
 
     def __init__(
         self,
-        config: pytest.Config,
         settings: Settings,
         *,
         origins: Origins,
@@ -36,7 +35,6 @@ class Resuming:
         """Plan nothing yet."""
         self.plan: list[Planned] = []
         self.reporting = False
-        self._config = config
         self._settings = settings
         self._origins = origins
         self._knowledge = knowledge

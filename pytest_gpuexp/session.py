@@ -55,7 +55,7 @@ class Controller:
         resume = self.settings.resume
         knowledge = Knowledge(places.storage, durable=durable, indexed=resume)
         origins = Origins(config.rootpath)
-        self._resuming = Resuming(config, self.settings, origins=origins, knowledge=knowledge)
+        self._resuming = Resuming(self.settings, origins=origins, knowledge=knowledge)
         self._runs = Runs(
             config,
             self.settings,
