@@ -58,6 +58,12 @@ def fixture_problems(module: pytest.Module, spec: RunSpec) -> list[str]:
     return problems
 
 
+def fixture_functions(module: pytest.Module, spec: RunSpec) -> list[Callable[..., Any]]:
+    """Return the functions of all fixtures that the runs of a handler are set up with."""
+    definitions = _plan(module, spec).prototype._fixtureinfo.name2fixturedefs
+    return [cast(Any, one).func for found in definitions.values() for one in found]
+
+
 def warm(module: pytest.Module, spec: RunSpec) -> None:
     """Work out before a fork what all runs of the handler of ``spec`` share."""
     _plan(module, spec)

@@ -81,7 +81,7 @@ class Closing:
             known,
             judgements,
             executed_by=provenance.executed_by(),
-            ran_now=self._knowledge.results.keys(),
+            ran_now={*self._knowledge.results, *self._knowledge.vouched},
         )
         results.write_results(self._places.storage, report)
         self.reports.append(report)
@@ -102,8 +102,12 @@ class Closing:
         if (reasons or unpublished) and not session.exitstatus:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
+    def index(self) -> None:
+        """Let the next session find quickly what this one knows."""
+        self._knowledge.save()
+
     def _evaluations(self, session: pytest.Session, mine: Sequence[pytest.Item]) -> int:
-        ended = list(self._knowledge.results.values())
+        ended = [*self._knowledge.results.values(), *self._knowledge.kept.values()]
         if self._places.judges_only:  # the workers ran them just now, and stored their records
             ended = self._stored([item.spec for item in mine if isinstance(item, ExperimentItem)])
         return concluding.evaluations(ended, _judgements(session))

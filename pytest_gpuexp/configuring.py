@@ -18,6 +18,7 @@ from pytest_gpuexp.settings import Isolation, Settings
 from pytest_gpuexp.tiers import find_tier, parse_duration
 
 T = TypeVar("T")
+_TRUE, _FALSE = {"1", "true", "yes", "on"}, {"0", "false", "no", "off"}
 
 
 def read_options(
@@ -52,6 +53,10 @@ def _read_settings(
         given = config.getoption(option, None) or environ.get(f"PYTEST_{option.upper()}")
         return cast(str | None, given or config.getini(option) or None)
 
+    stub = bool(config.getoption("gpuexp_stub_mode", False))
+    resume = _read_resume(value("resume"), problems)
+    if not resume:
+        problems += _resume_only(config)
     backend, reason = _backend(config, value("backend"))
     timeout = _read("run-timeout", value, parse_duration, problems)
     tier = _read("gpu", value, find_tier, problems)
@@ -63,8 +68,11 @@ def _read_settings(
         isolation=_read_isolation(value("isolation"), problems),
         storage=value("storage") or "results",
         run_timeout=timeout,
-        stub=bool(config.getoption("gpuexp_stub_mode", False)),
+        stub=stub,
         dry_run=bool(config.getoption("gpuexp_dry_run", False)),
+        resume=resume and not stub,
+        any_code=bool(config.getoption("gpuexp_any_code", False)),
+        rerun=config.getoption("gpuexp_rerun", None),
         root=Path(config.rootpath),
         invocation_dir=Path(config.invocation_params.dir),
         gpus=visible_gpus(environ),
@@ -84,6 +92,26 @@ def _read(
     except UsageProblems as error:
         problems += [f"{name}: {problem}" for problem in error.problems]
         return None
+
+
+def _read_resume(given: str | bool | None, problems: list[str]) -> bool:
+    word = str(given or "false").lower()
+    if word not in _TRUE | _FALSE:
+        problems.append(f"resume: {given!r} is not true or false")
+    return word in _TRUE
+
+
+def _resume_only(config: pytest.Config) -> list[str]:
+    """Return what the command line asks for that only ``--resume`` can give."""
+    given = {
+        "--any-code": config.getoption("gpuexp_any_code", False),
+        "--rerun": config.getoption("gpuexp_rerun", None),
+    }
+    return [
+        f"{name} says which stored results to keep, and without --resume none is; add --resume"
+        for name, value in given.items()
+        if value
+    ]
 
 
 def _read_isolation(text: str | None, problems: list[str]) -> Isolation:

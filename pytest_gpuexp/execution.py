@@ -237,6 +237,7 @@ def _result(attempt: Attempt, course: _Course, started: float, duration: float) 
         device=device_of(runner.devices),
         stub=attempt.stub,
         expected_failure=course.expected,
+        fingerprint=attempt.fingerprint,
     )
 
 

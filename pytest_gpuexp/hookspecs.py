@@ -82,7 +82,8 @@ def pytest_gpuexp_plan_made(plan: Mapping[str, Sequence[RunSpec]]) -> None:
     """Know what will run, by experiment id, in the order of dispatch.
 
     Called once, in the controller (with xdist: in each worker), after collection and before the
-    first run; also with ``--dry-run``. Not called by ``--collect-only``.
+    first run; also with ``--dry-run``. Not called by ``--collect-only``. With ``--resume`` the runs
+    that are kept are left out, so it may be empty.
 
     Example, in a conftest.py:
         def pytest_gpuexp_plan_made(plan):

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
+from pytest_gpuexp import recording
 from pytest_gpuexp.ledger import Ledger
+from pytest_gpuexp.plan import Known
 from pytest_gpuexp.protocols import Storage
 from pytest_gpuexp.records import UNFINISHED, ExperimentResult, RunSpec
 
@@ -12,11 +14,19 @@ from pytest_gpuexp.records import UNFINISHED, ExperimentResult, RunSpec
 class Knowledge:
     """The results of a session and the ledgers of its experiments; a record is read once.
 
-    ``results`` are those of this session's runs, by run id.
+    ``results`` are those of this session's runs, by run id; ``kept`` those of earlier sessions
+    that this one reports, and ``vouched`` the ids of those that came of the code as it is now.
     """
 
-    def __init__(self, storage: Storage, *, durable: bool) -> None:
-        """Know nothing yet; ``durable`` says whether claims outlive a loss of power."""
+    def __init__(self, storage: Storage, *, durable: bool, indexed: bool = False) -> None:
+        """Know nothing yet.
+
+        ``durable`` says whether claims outlive a loss of power, ``indexed`` whether records are
+        looked up in an index.
+        """
+        self._indexed = indexed
+        self.kept: dict[str, ExperimentResult] = {}
+        self.vouched: set[str] = set()
         self.results: dict[str, ExperimentResult] = {}
         self._storage = storage
         self._durable = durable
@@ -31,9 +41,37 @@ class Knowledge:
         """Return the ledger of an experiment; its files are listed at the first call."""
         if experiment_id not in self._ledgers:
             self._ledgers[experiment_id] = Ledger(
-                self._storage, experiment_id, durable=self._durable
+                self._storage, experiment_id, durable=self._durable, indexed=self._indexed
             )
         return self._ledgers[experiment_id]
+
+    def keep(self, spec: RunSpec) -> ExperimentResult:
+        """Return the stored result of ``spec``, which stands for the run in this session."""
+        if spec.run_id not in self._read:
+            self._read.update(self.ledger(spec.experiment_id).stored([spec.run_id]))
+        self.kept[spec.run_id] = self._read[spec.run_id]
+        return self.kept[spec.run_id]
+
+    def review(self, specs: Sequence[RunSpec]) -> Known:
+        """Return what is stored of one experiment's ``specs``, unreadable or not."""
+        if not specs:
+            return Known()
+        ledger = self.ledger(specs[0].experiment_id)
+        wanted = [spec.run_id for spec in specs]
+        records, unreadable = ledger.glances(wanted)
+        ledger.index.save()
+        return Known(records=records, unreadable=unreadable, begun=ledger.begun(wanted))
+
+    def save(self) -> None:
+        """Let the next session find this one's records in the index."""
+        if not self._indexed:
+            return
+        for result in self.results.values():
+            if result.published:
+                name = recording.record_name(result)
+                self.ledger(result.experiment_id).index.add(name, result)
+        for ledger in self._ledgers.values():
+            ledger.index.save()
 
     def known(self, specs: Iterable[RunSpec]) -> dict[str, ExperimentResult]:
         """Return the newest result of each of one experiment's ``specs`` that has one.

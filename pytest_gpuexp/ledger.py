@@ -3,34 +3,51 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from functools import cached_property
+from types import MappingProxyType
 
 from pytest_gpuexp import documents
-from pytest_gpuexp.errors import StorageError
+from pytest_gpuexp.errors import RecordInvalid, StorageError
+from pytest_gpuexp.plan import Glance
 from pytest_gpuexp.protocols import Storage
+from pytest_gpuexp.record_index import RecordIndex
 from pytest_gpuexp.records import UNFINISHED, Attempt, ExperimentResult, Job, Plain, RunSpec
 
-_FILE = re.compile(r"(?P<run_id>.+)\.(?P<number>\d+)\.yaml")
+_ENDING = ".yaml"
 
 
 class Ledger:
     """The attempts of one experiment; its state is which files exist."""
 
-    def __init__(self, storage: Storage, experiment_id: str, *, durable: bool = True) -> None:
+    def __init__(
+        self, storage: Storage, experiment_id: str, *, durable: bool = True, indexed: bool = False
+    ) -> None:
         """Look once at which attempts the storage knows.
 
-        ``durable`` claims outlive a loss of power; those of runs that would not need not.
+        ``durable`` claims outlive a loss of power; those of runs that would not need not. An
+        ``indexed`` ledger reads no record twice, not even in different sessions.
         """
         self._durable = durable
         self._storage = storage
         self._id = experiment_id
+        self._indexed = indexed
         self._records = _attempts(storage.list(f"{experiment_id}/records"))
         jobs = _attempts(storage.list(f"{experiment_id}/jobs"))
         self._last = {
             run: max(*jobs.get(run, ()), *self._records.get(run, ()), 0)
             for run in {*jobs, *self._records}
         }
+
+    @cached_property
+    def index(self) -> RecordIndex:
+        """The index over the records that were there when the ledger was made."""
+        names = [
+            f"{self._id}/records/{run_id}.{number}.yaml"
+            for run_id, numbers in self._records.items()
+            for number in numbers
+        ]
+        return RecordIndex(self._storage, self._id, names)
 
     def claim(
         self,
@@ -41,6 +58,7 @@ class Ledger:
         submitted_at: str,
         stub: bool,
         marks: Sequence[tuple[str, Sequence[Plain], Mapping[str, Plain]]] = (),
+        fingerprint: Mapping[str, str] = MappingProxyType({}),
     ) -> Attempt:
         """Return a new attempt of ``spec``, its intent on disk under a number nobody else has.
 
@@ -49,7 +67,9 @@ class Ledger:
         number = self._last.get(spec.run_id, 0)
         for _ in range(1000):
             number += 1
-            attempt = Attempt(spec=spec, number=number, stub=stub, marks=marks)
+            attempt = Attempt(
+                spec=spec, number=number, stub=stub, marks=marks, fingerprint=fingerprint
+            )
             intent = (
                 f"run_id: {spec.run_id}\nattempt: {number}\nname: {json.dumps(spec.name)}\n"
                 f"backend: {json.dumps(backend)}\nsubmitted_at: {json.dumps(submitted_at)}\n"
@@ -76,6 +96,33 @@ class Ledger:
         """Take back a claim whose attempt never began."""
         self._storage.delete(self._job(attempt))
 
+    def begun(self, run_ids: Iterable[str]) -> set[str]:
+        """Return those of ``run_ids`` that some session has claimed, and that have no record."""
+        return {one for one in run_ids if one in self._last and one not in self._records}
+
+    def glances(self, run_ids: Iterable[str]) -> tuple[dict[str, Glance], dict[str, str]]:
+        """Return the newest record of each of ``run_ids``, as ``stored`` does, at a glance.
+
+        Beside them the files of those that cannot be read, by run; whatever an older record says.
+        """
+        found: dict[str, Glance] = {}
+        folder = f"{self._id}/records"
+        unreadable: dict[str, str] = {}
+        for run_id in run_ids:
+            numbers = self._records.get(run_id, ())
+            for number in sorted(numbers, reverse=True) if len(numbers) > 1 else numbers:
+                name = f"{folder}/{run_id}.{number}.yaml"
+                try:
+                    glance = self.index.glance(name)
+                except RecordInvalid:
+                    unreadable[run_id] = name
+                    break
+                if glance.status not in UNFINISHED:
+                    found[run_id] = glance
+                    break
+                found.setdefault(run_id, glance)
+        return found, unreadable
+
     def stored(self, run_ids: Collection[str]) -> dict[str, ExperimentResult]:
         """Return the newest record of each of ``run_ids``, a finished attempt's if there is one.
 
@@ -86,12 +133,17 @@ class Ledger:
         for run_id in run_ids:
             for number in sorted(self._records.get(run_id, ()), reverse=True):
                 name = f"{self._id}/records/{run_id}.{number}.yaml"
-                result = documents.read_record(self._storage.read(name), name)
+                result = self._read(name)
                 if result.status not in UNFINISHED:
                     found[run_id] = result
                     break
                 found.setdefault(run_id, result)
         return found
+
+    def _read(self, name: str) -> ExperimentResult:
+        if self._indexed:
+            return self.index.read(name)
+        return documents.read_record(self._storage.read(name), name)
 
     def _job(self, attempt: Attempt) -> str:
         return f"{self._id}/jobs/{attempt.key}.yaml"
@@ -101,6 +153,7 @@ def _attempts(names: Iterable[str]) -> Mapping[str, Sequence[int]]:
     """Return the attempts of each run among file names ``<run_id>.<number>.yaml``."""
     attempts: dict[str, list[int]] = {}
     for name in names:
-        if match := _FILE.fullmatch(name.rpartition("/")[2]):
-            attempts.setdefault(match["run_id"], []).append(int(match["number"]))
+        run_id, _, number = name[name.rfind("/") + 1 : -len(_ENDING)].rpartition(".")
+        if run_id and number.isdecimal() and name.endswith(_ENDING):
+            attempts.setdefault(run_id, []).append(int(number))
     return attempts

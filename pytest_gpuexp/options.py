@@ -21,6 +21,12 @@ _SEED_HELP = "replace the seeds of every handler by this one; repeatable"
 _SWEEP_HELP = "replace an axis: lr=1e-3,1e-4; +name=... adds one that no file declares; repeatable"
 _STUB_HELP = "go the whole way with stub bodies; nothing is judged"
 _DRY_HELP = "show the plan and run nothing"
+_RERUN_HELP = "with --resume: of what has ended run again failed, stale, or all"
+_FLAGS = {
+    "resume": "keep what is done, run the rest, and say why",
+    "any-code": "with --resume: keep results of other code too",
+}
+RERUNS = ("failed", "stale", "all")
 
 
 def add_options(parser: pytest.Parser) -> None:
@@ -47,6 +53,16 @@ def add_options(parser: pytest.Parser) -> None:
         "--gpuexp-stub-mode", dest="gpuexp_stub_mode", action="store_true", help=_STUB_HELP
     )
     group.addoption("--gpuexp-dry-run", dest="gpuexp_dry_run", action="store_true", help=_DRY_HELP)
+    group.addoption(
+        "--gpuexp-resume", dest="gpuexp_resume", action="store_true", help=_FLAGS["resume"]
+    )
+    parser.addini("gpuexp_resume", help=_FLAGS["resume"], default=None)
+    group.addoption(
+        "--gpuexp-any-code", dest="gpuexp_any_code", action="store_true", help=_FLAGS["any-code"]
+    )
+    group.addoption(
+        "--gpuexp-rerun", dest="gpuexp_rerun", choices=RERUNS, default=None, help=_RERUN_HELP
+    )
     parser.addini("gpuexp_files", "files that hold experiments", type="args", default=["exp_*.py"])
     parser.addini(
         "gpuexp_functions",
@@ -77,6 +93,9 @@ def add_short_options(parser: pytest.Parser) -> list[str]:
     add("seeds", metavar="N", default=argparse.SUPPRESS, help="same as --gpuexp-seeds")
     for name in ("stub-mode", "dry-run"):
         add(name, action="store_true", default=argparse.SUPPRESS, help=f"same as --gpuexp-{name}")
+    for name in _FLAGS:
+        add(name, action="store_true", default=argparse.SUPPRESS, help=f"same as --gpuexp-{name}")
+    add("rerun", choices=RERUNS, default=argparse.SUPPRESS, help="same as --gpuexp-rerun")
     return taken
 
 

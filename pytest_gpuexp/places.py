@@ -97,6 +97,8 @@ class Places:
             ]
             if problems:
                 raise pytest.UsageError(str(UsageProblems("backend local", problems)))
+        if self._settings.resume and self._settings.backend == "local":
+            return  # which is known, and would start a worker that may not be needed
         if not self._config.option.collectonly and not self.judges_only:
             self._make_backend()
 

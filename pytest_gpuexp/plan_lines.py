@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from pytest_gpuexp import figures
+from pytest_gpuexp.plan import KEPT
 from pytest_gpuexp.records import RunSpec
 
 
@@ -20,6 +22,23 @@ def plan_lines(plan: Mapping[str, Sequence[RunSpec]]) -> list[str]:
         name = figures.clean(experiment_id)
         lines.append(f"{name}: {total} = {parts}" if parts else f"{name}: {total}")
     return lines
+
+
+def resumption_lines(
+    resumption: Sequence[tuple[str, str]], *, every_run: bool = False
+) -> list[str]:
+    """Return how many runs are kept and why the others run, a line a reason or a line a run.
+
+    ``resumption`` holds name and reason of each run, and is empty where nothing is resumed.
+    """
+    if not resumption:
+        return []
+    why = Counter(reason for _, reason in resumption)
+    kept, total = why.pop(KEPT, 0), len(resumption)
+    head = f"resume: {kept} of {_count(total, 'run')} kept, {total - kept} to run"
+    if every_run:
+        return [head, *(f"  {figures.clean(f'{name}  {reason}')}" for name, reason in resumption)]
+    return [head, *(f"  {count} {figures.clean(reason)}" for reason, count in why.items())]
 
 
 def facts_line(facts: Mapping[str, str], *, separator: str = " · ") -> str:

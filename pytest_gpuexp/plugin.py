@@ -48,6 +48,7 @@ class _Door:
         self._config = config
         self._patterns: list[str] = config.getini("gpuexp_files")
         self._experiments_elsewhere = False
+        self._resumption: list[str] = []
         self._refusal: pytest.UsageError | None = None
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
@@ -82,12 +83,13 @@ class _Door:
         try:
             result = yield
             if self._experiments_elsewhere:
-                self._open().judge_alone(session)
+                self._open().judge_alone(session, resumption=self._resumption)
         except KeyboardInterrupt:
             manager = self._config.pluginmanager
             if manager.hasplugin("dsession") and manager.hasplugin("gpuexp-controller"):
                 with contextlib.suppress(session.Failed):  # after -x pytest collects no more
-                    self._open().collect_alone(session)  # what has ended is told, not judged
+                    # What has ended is told, though not judged.
+                    self._open().collect_alone(session, resumption=self._resumption)
             raise
         except GpuexpError as error:  # a full disk is no internal error of pytest's
             raise pytest.UsageError(str(error)) from error
@@ -98,6 +100,7 @@ class _Door:
         """Under xdist: learn whether a worker has collected experiments."""
         output = getattr(node, "workeroutput", None) or {}
         self._experiments_elsewhere |= bool(output.get("gpuexp_experiments"))
+        self._resumption = self._resumption or output.get("gpuexp_resumption", [])
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_report_teststatus(self, report: pytest.TestReport) -> Any:

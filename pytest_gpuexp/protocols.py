@@ -126,10 +126,17 @@ class Display(Protocol):
         """Show one line that the user should not miss."""
         ...
 
-    def plan_made(self, plan: Mapping[str, Sequence[RunSpec]], *, facts: Mapping[str, str]) -> None:
+    def plan_made(
+        self,
+        plan: Mapping[str, Sequence[RunSpec]],
+        *,
+        facts: Mapping[str, str],
+        resumption: Sequence[tuple[str, str]] = (),
+    ) -> None:
         """Show what will run, grouped by experiment, before the first run.
 
-        ``facts`` are label -> text for the header: backend, parallelism, GPUs, storage.
+        ``facts`` are label -> text for the header: backend, parallelism, GPUs, storage;
+        ``resumption`` is what becomes of each run in a session that resumes: name, reason.
         """
         ...
 

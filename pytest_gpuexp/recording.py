@@ -75,6 +75,7 @@ def result_without_worker(
         duration_seconds=round(ended - started, 6) if started else 0.0,
         device=f"GPU {','.join(devices)}" if devices else "cpu",
         stub=attempt.stub,
+        fingerprint=attempt.fingerprint,
     )
 
 

@@ -75,12 +75,14 @@ class Attempt:
     """One execution of a run, numbered from 1 within its run.
 
     ``marks`` are pytest marks that the handler itself does not have: name, arguments, keywords.
+    ``fingerprint`` is that of the code which is executed: a digest a file, for the record.
     """
 
     spec: RunSpec
     number: int
     stub: bool = False
     marks: Sequence[tuple[str, Sequence[Plain], Mapping[str, Plain]]] = ()
+    fingerprint: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def key(self) -> str:
@@ -158,6 +160,7 @@ class ExperimentResult:
     published: bool = True
     stub: bool = False
     expected_failure: str | None = None  # the reason of an xfail mark that came true
+    fingerprint: Mapping[str, str] = field(default_factory=dict)  # a digest a file of its code
     provenance: Mapping[str, Plain] = field(default_factory=dict)
 
 

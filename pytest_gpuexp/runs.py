@@ -15,6 +15,7 @@ from pytest_gpuexp.dispatch import Dispatch
 from pytest_gpuexp.interruption import terminable
 from pytest_gpuexp.knowledge import Knowledge
 from pytest_gpuexp.moments import utc
+from pytest_gpuexp.origins import Origins
 from pytest_gpuexp.places import Places
 from pytest_gpuexp.protocols import Backend, Display
 from pytest_gpuexp.records import Attempt, ExperimentResult, Job, Outcome
@@ -35,6 +36,7 @@ class Runs:
         places: Places,
         knowledge: Knowledge,
         display: Display,
+        origins: Origins,
     ) -> None:
         """Start nothing; what ends is added to ``knowledge`` and shown by ``display``."""
         self.dispatching = False
@@ -43,6 +45,7 @@ class Runs:
         self._places = places
         self._knowledge = knowledge
         self._display = display
+        self._origins = origins
         self._git = provenance.GitQuery(settings.root)
         self._backend: Backend | None = None
         self._counts: Counter[str] = Counter()
@@ -98,6 +101,7 @@ class Runs:
                 submitted_at=utc(time.time()),
                 stub=self._settings.stub,
                 marks=[(mark.name, mark.args, mark.kwargs) for mark in item.added_marks()],
+                fingerprint=self._origins.fingerprint(item),
             )
 
     def _submitted(self, attempt: Attempt, job: Job) -> None:

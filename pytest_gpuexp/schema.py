@@ -79,6 +79,10 @@ _CHECKS: Mapping[str, tuple[str, Callable[[Plain], bool]]] = {
     "Status": ("one of " + ", ".join(get_args(Status)), lambda value: value in get_args(Status)),
     "Verdict": ("one of " + ", ".join(get_args(Verdict)), lambda value: value in get_args(Verdict)),
     "Mapping[str, Plain]": ("a mapping", lambda value: isinstance(value, dict)),
+    "Mapping[str, str]": (
+        "a mapping to str",
+        lambda value: isinstance(value, dict) and all(isinstance(v, str) for v in value.values()),
+    ),
     "Mapping[str, float]": (
         "a mapping to numbers",
         lambda value: isinstance(value, dict) and all(map(_is_number, value.values())),

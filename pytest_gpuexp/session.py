@@ -16,9 +16,11 @@ from pytest_gpuexp.configuring import read_options
 from pytest_gpuexp.errors import WorkerMayNotDispatch
 from pytest_gpuexp.judging import Judge
 from pytest_gpuexp.knowledge import Knowledge
+from pytest_gpuexp.origins import Origins
 from pytest_gpuexp.places import Places
 from pytest_gpuexp.protocols import Display
 from pytest_gpuexp.records import RunSpec
+from pytest_gpuexp.resuming import Resuming
 from pytest_gpuexp.runs import Runs
 
 
@@ -50,9 +52,17 @@ class Controller:
         self.kit = Kit(config, self.settings, overrides)
         self._places = places = Places(config, self.settings)
         durable = self.settings.backend not in ("local", "in-process")
-        knowledge = Knowledge(places.storage, durable=durable)
+        resume = self.settings.resume
+        knowledge = Knowledge(places.storage, durable=durable, indexed=resume)
+        origins = Origins(config.rootpath)
+        self._resuming = Resuming(self.settings, origins=origins, knowledge=knowledge)
         self._runs = Runs(
-            config, self.settings, places=places, knowledge=knowledge, display=display
+            config,
+            self.settings,
+            places=places,
+            knowledge=knowledge,
+            display=display,
+            origins=origins,
         )
         self._closing = Closing(
             config, places=places, knowledge=knowledge, display=display, stub=self.settings.stub
@@ -74,7 +84,8 @@ class Controller:
 
     def _announce(self, path: Path) -> None:
         """Let a backend of this machine import ``path`` while the session does."""
-        if not (self._only_plans or self._places.judges_only):
+        # One that resumes does not know yet whether anything is to be run.
+        if not (self._only_plans or self._places.judges_only or self.settings.resume):
             self._places.announce(path)
 
     @pytest.hookimpl(trylast=True)
@@ -86,23 +97,33 @@ class Controller:
         if runs:
             self._places.check(item.spec for item in runs)
         if self._in_xdist_worker:
-            output: dict[str, Any] = getattr(self._config, "workeroutput")  # noqa: B009
-            output["gpuexp_experiments"] = len(self.kit.modules)
+            self._output["gpuexp_experiments"] = len(self.kit.modules)
             items[:] = [item for item in items if not isinstance(item, Judge)]
 
     @pytest.hookimpl(trylast=True)
     def pytest_collection_finish(self, session: pytest.Session) -> None:
         """Show the plan, and let others know of it."""
-        plan: dict[str, list[RunSpec]] = {}
-        for item in session.items:
-            if isinstance(item, ExperimentItem):
-                plan.setdefault(item.spec.experiment_id, []).append(item.spec)
-        if not plan or self._places.judges_only:
+        items = [item for item in session.items if isinstance(item, ExperimentItem)]
+        if not items or self._places.judges_only:
             return  # xdist's controller collects when all has run already
-        if not self._in_xdist_worker:
-            self._show(plan)
+        if self.settings.resume:
+            self._resuming.make_plan(items)
+        if self._in_xdist_worker:
+            self._output["gpuexp_resumption"] = self._resuming.told
+        else:
+            self._show(_by_experiment(items))
+        left = self._resuming.runs(items)
         if not self._config.option.collectonly:
-            self._config.hook.pytest_gpuexp_plan_made(plan=plan)
+            self._config.hook.pytest_gpuexp_plan_made(plan=_by_experiment(left))
+        if self.settings.resume and not self._only_plans:
+            for path in dict.fromkeys(item.path for item in left):
+                self._places.announce(path)
+
+    @property
+    def _output(self) -> dict[str, Any]:
+        """What xdist's controller learns of this worker when it ends."""
+        output: dict[str, Any] = getattr(self._config, "workeroutput")  # noqa: B009
+        return output
 
     def _show(self, plan: Mapping[str, Sequence[RunSpec]]) -> None:
         for module in self._modules:
@@ -111,7 +132,7 @@ class Controller:
         facts = self._places.facts()
         if self._taken:
             facts["taken by others"] = " ".join(self._taken)
-        self._display.plan_made(plan, facts=facts)
+        self._display.plan_made(plan, facts=facts, resumption=self._resuming.resumption)
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtestloop(self, session: pytest.Session) -> Any:
@@ -148,19 +169,27 @@ class Controller:
                 "this process is a worker of another pytest-gpuexp session and would start workers "
                 "of its own. Run pytest on experiments outside of a handler."
             )
-        self._runs.carry_out(session, items)
+        self._resuming.report_kept(session, items)
+        left = self._resuming.runs(items)
+        if left:
+            self._runs.carry_out(session, left)
 
-    def judge_alone(self, session: pytest.Session) -> None:
-        """Judge from the storage what the workers ran (xdist's controller)."""
-        self.collect_alone(session)
+    def judge_alone(self, session: pytest.Session, *, resumption: Sequence[str]) -> None:
+        """Judge from the storage what the workers ran (xdist's controller).
+
+        ``resumption`` is what the workers have to tell of what they kept.
+        """
+        self.collect_alone(session, resumption=resumption)
         self._closing.judge(session, self._modules)
 
-    def collect_alone(self, session: pytest.Session) -> None:
+    def collect_alone(self, session: pytest.Session, *, resumption: Sequence[str]) -> None:
         """Collect here what the workers ran, so that it can be told (xdist's controller)."""
         if self._config.pluginmanager.hasplugin("terminalreporter"):
             writer = self._config.get_terminal_writer()
             if writer.width_of_current_line:
                 writer.line()  # the letters of the runs are on it
+        for text in resumption:
+            self._display.notice(text.removeprefix("resume: ").strip())
         option = self._config.option
         verbose, option.verbose = (
             option.verbose,
@@ -184,7 +213,8 @@ class Controller:
         """Count a crash as an error, and leave the words to the display where it shows lines."""
         status = reporting.status_of(report)
         told = getattr(report, "gpuexp", None) is not None
-        if not (told and self._runs.dispatching and self._display.shows_runs):
+        on_its_way = self._runs.dispatching or self._resuming.reporting
+        if not (told and on_its_way and self._display.shows_runs):
             return status
         return (reporting.plain_category(report, status), "", "")
 
@@ -196,6 +226,7 @@ class Controller:
         if not self._only_plans and not self._in_xdist_worker:
             self._closing.conclude(session, self._modules)
             self._closing.settle(session)
+            self._closing.index()
 
     def pytest_terminal_summary(self) -> None:
         """Show the closing table."""
@@ -203,3 +234,10 @@ class Controller:
         if names:
             places = {name: self._places.shown(results.results_name(name)) for name in names}
             self._display.session_finished(self._closing.reports, places=places)
+
+
+def _by_experiment(items: Sequence[ExperimentItem]) -> dict[str, list[RunSpec]]:
+    plan: dict[str, list[RunSpec]] = {}
+    for item in items:
+        plan.setdefault(item.spec.experiment_id, []).append(item.spec)
+    return plan

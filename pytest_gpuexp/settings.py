@@ -27,6 +27,9 @@ class Settings:
     grace_seconds: float = 5.0
     stub: bool = False
     dry_run: bool = False
+    resume: bool = False  # never in stub mode
+    any_code: bool = False
+    rerun: Literal["failed", "stale", "all"] | None = None
     root: Path = field(default_factory=Path)
     invocation_dir: Path = field(default_factory=Path)
     gpus: tuple[str, ...] = ()

@@ -11,7 +11,13 @@ from pytest_gpuexp.records import Outcome, RunSpec
 class Silent:
     """The display of a process that has no terminal: a worker, or ``-p no:terminal``."""
 
-    def plan_made(self, plan: Mapping[str, Sequence[RunSpec]], *, facts: Mapping[str, str]) -> None:
+    def plan_made(
+        self,
+        plan: Mapping[str, Sequence[RunSpec]],
+        *,
+        facts: Mapping[str, str],
+        resumption: Sequence[tuple[str, str]] = (),
+    ) -> None:
         """Show nothing."""
 
     @property

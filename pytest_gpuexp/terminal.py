@@ -12,6 +12,7 @@ import pytest
 
 from pytest_gpuexp import assessments, estimates, lines, live, plan_lines, silence, tables
 from pytest_gpuexp.conclusions import ExperimentReport
+from pytest_gpuexp.plan import UNREADABLE
 from pytest_gpuexp.protocols import Display
 from pytest_gpuexp.records import Outcome, RunSpec
 from pytest_gpuexp.screen import Reporter, Writer
@@ -62,10 +63,19 @@ class Terminal:
         self._started = self._due = 0.0
         self._start(clock())
 
-    def plan_made(self, plan: Mapping[str, Sequence[RunSpec]], *, facts: Mapping[str, str]) -> None:
+    def plan_made(
+        self,
+        plan: Mapping[str, Sequence[RunSpec]],
+        *,
+        facts: Mapping[str, str],
+        resumption: Sequence[tuple[str, str]] = (),
+    ) -> None:
         """Show what will run, one line an experiment, with ``facts`` (none: no line) below."""
         self._start(self._clock())
         if self._quiet:
+            for name, reason in resumption:
+                if reason.startswith(UNREADABLE):
+                    self.notice(f"{name} runs again: {reason}")
             return
         specs = (spec for runs in plan.values() for spec in runs)
         self._layout = lines.make_layout(
@@ -75,6 +85,8 @@ class Terminal:
             self._write_line([(text, "")])
         if facts:
             self._write_line([(plan_lines.facts_line(facts, separator=self._dot), "")])
+        for text in plan_lines.resumption_lines(resumption, every_run=self._verbose):
+            self._write_line([(text, "")])
 
     @property
     def shows_runs(self) -> bool:

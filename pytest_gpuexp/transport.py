@@ -21,6 +21,7 @@ def attempt_to_plain(attempt: Attempt) -> dict[str, Plain]:
         "number": attempt.number,
         "stub": attempt.stub,
         "marks": [[name, list(args), dict(kwargs)] for name, args, kwargs in attempt.marks],
+        "fingerprint": dict(attempt.fingerprint),
     }
 
 

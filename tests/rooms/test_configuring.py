@@ -130,3 +130,39 @@ def test_every_wrong_value_is_told_at_once() -> None:
         "--seeds",
         "--gpuexp-filter:",
     ]
+
+
+@pytest.mark.parametrize(
+    ("ini", "environ", "given", "resumes"),
+    [
+        ("", "", False, False),
+        ("true", "", False, True),
+        ("true", "0", False, False),
+        ("", "1", False, True),
+        ("false", "no", True, True),
+    ],
+)
+def test_resume_can_be_asked_for_everywhere(
+    ini: str, environ: str, given: bool, resumes: bool
+) -> None:
+    settings, _ = read(
+        {"PYTEST_GPUEXP_RESUME": environ}, {"gpuexp_resume": ini}, gpuexp_resume=given
+    )
+
+    assert settings.resume is resumes
+
+
+def test_stub_mode_never_resumes() -> None:
+    settings, _ = read(gpuexp_resume=True, gpuexp_stub_mode=True)
+
+    assert not settings.resume
+
+
+def test_what_needs_resume_is_refused_without_it() -> None:
+    with pytest.raises(UsageProblems) as caught:
+        read({"PYTEST_GPUEXP_RESUME": "perhaps"}, gpuexp_any_code=True, gpuexp_rerun="all")
+
+    assert "resume: 'perhaps' is not true or false" in str(caught.value)
+    assert "--any-code says which stored results to keep" in str(caught.value)
+    assert "--rerun says which stored results to keep" in str(caught.value)
+    assert read(gpuexp_resume=True, gpuexp_rerun="all")[0].rerun == "all"

@@ -66,3 +66,63 @@ def test_a_record_that_cannot_be_read_is_named(knowledge: Knowledge, storage: Lo
 
 def test_runs_that_nobody_asks_about_cost_nothing(knowledge: Knowledge) -> None:
     assert knowledge.known([]) == {}
+
+
+def resumed(storage: LocalStorage) -> Knowledge:
+    return Knowledge(storage, durable=False, indexed=True)
+
+
+def test_a_review_tells_records_from_damage_and_from_claims(
+    storage: LocalStorage, tmp_path: Path
+) -> None:
+    stored = recording.commit(storage, a_result(tmp_path), b"")
+    storage.write("e1/records/damaged.1.yaml", b"version: [")
+    storage.write("e1/jobs/claimed.1.yaml", b"run_id: claimed\n")
+    runs = [a_spec(run_id=one) for one in (stored.run_id, "damaged", "claimed", "never")]
+
+    known = resumed(storage).review(runs)
+
+    assert {one: record.status for one, record in known.records.items()} == {
+        stored.run_id: "failed"
+    }
+    assert known.unreadable == {"damaged": "e1/records/damaged.1.yaml"}
+    assert set(known.begun) == {"claimed"}
+    assert resumed(storage).review([]).records == {}
+
+
+def test_what_was_broken_off_last_does_not_hide_what_had_ended(
+    storage: LocalStorage, tmp_path: Path
+) -> None:
+    ended = recording.commit(storage, a_result(tmp_path), b"")
+    recording.commit(storage, dataclasses.replace(ended, attempt=2, status="cancelled"), b"")
+
+    known = resumed(storage).review([a_spec()])
+
+    assert known.records[ended.run_id].status == "failed"
+
+
+def test_the_next_session_reads_no_record_that_this_one_wrote(
+    storage: LocalStorage, tmp_path: Path
+) -> None:
+    knowledge = resumed(storage)
+    knowledge.review([a_spec()])
+    result = recording.commit(storage, a_result(tmp_path), b"")
+    knowledge.take(result)
+    knowledge.save()
+    storage.write(recording.record_name(result), b"not read")
+
+    again = resumed(storage)
+
+    assert again.review([a_spec()]).records[result.run_id].status == "failed"
+    assert again.keep(a_spec()) == result
+    assert again.known([a_spec()]) == {result.run_id: result}
+
+
+def test_a_session_that_does_not_resume_leaves_no_index(
+    knowledge: Knowledge, storage: LocalStorage, tmp_path: Path
+) -> None:
+    knowledge.take(recording.commit(storage, a_result(tmp_path), b""))
+
+    knowledge.save()
+
+    assert not storage.exists("e1/index.jsonl")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from pytest_gpuexp.plan_lines import facts_line, plan_lines
+from pytest_gpuexp.plan_lines import facts_line, plan_lines, resumption_lines
 from pytest_gpuexp.records import RunSpec
 
 
@@ -56,3 +56,19 @@ def test_facts_stand_in_one_line_in_their_order() -> None:
 
     assert facts_line(facts) == "backend local · GPUs none (CPU)"
     assert facts_line(facts, separator=", ") == "backend local, GPUs none (CPU)"
+
+
+def test_a_resumption_is_told_by_reason_or_by_run() -> None:
+    resumption = [("a[1]", "kept"), ("a[2]", "new"), ("a[3]", "stale: a.py changed"), ("b", "new")]
+
+    assert resumption_lines(resumption) == [
+        "resume: 1 of 4 runs kept, 3 to run",
+        "  2 new",
+        "  1 stale: a.py changed",
+    ]
+    assert resumption_lines(resumption[:2], every_run=True) == [
+        "resume: 1 of 2 runs kept, 1 to run",
+        "  a[1]  kept",
+        "  a[2]  new",
+    ]
+    assert resumption_lines([]) == []

@@ -60,6 +60,18 @@ def test_every_metric_is_shown_with_v() -> None:
     assert "metric_29 0.5" in screen.text
 
 
+def test_a_resumption_stands_below_the_plan_and_damage_is_told_with_q_too() -> None:
+    resumption = [("exp_a", "kept"), ("exp_b", "unreadable record: c1/records/b.1.yaml")]
+    screen, quiet = Screen(), Screen(verbosity=-1)
+
+    terminal_on(screen).plan_made({"c1": SPECS}, facts={}, resumption=resumption)
+    terminal_on(quiet).plan_made({"c1": SPECS}, facts={}, resumption=resumption)
+
+    assert "resume: 1 of 2 runs kept, 1 to run" in screen.text
+    assert "  1 unreadable record: c1/records/b.1.yaml" in screen.text
+    assert "exp_b runs again: unreadable record: c1/records/b.1.yaml" in quiet.text
+
+
 def test_with_q_nothing_is_written_until_the_last_line() -> None:
     screen, clock = Screen(verbosity=-1), Clock()
     display = terminal_on(screen, clock, is_terminal=True)

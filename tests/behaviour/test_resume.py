@@ -1,0 +1,482 @@
+"""`--resume` keeps what is done, runs the rest, and says why for each run."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from tests.behaviour import sessions
+from tests.behaviour.sessions import Ended
+
+EXPERIMENT = """
+    import helper
+    from pytest_gpuexp import at_least, criterion, experiment, grid, seeds
+
+    pytestmark = experiment("c1", success_criteria={"accuracy": at_least(0.4)})
+
+    def note(name):
+        with open("ran.txt", "a") as file:
+            file.write(f"{name}\\n")
+
+    @seeds(2)
+    @grid(lr=[1, 2])
+    def exp_swept(runner, data, seed, lr):
+        note(f"{lr}-{seed}")
+        runner.log_metrics({"accuracy": helper.fit(lr) * data})
+        assert (lr, seed) != (2, 1)
+
+    @criterion(exp_swept)
+    def crit_swept(replicates):
+        assert replicates["accuracy"].mean() > 0.1
+"""
+SIBLING = """
+    def exp_sibling(runner):
+        note("sibling")
+        assert helper.other() == 0
+"""
+HELPER = """
+    def fit(lr):
+        return lr / 2
+
+    def other():
+        return 0
+"""
+CONFTEST = """
+    import pytest
+
+    @pytest.fixture
+    def scale():
+        return 1
+
+    @pytest.fixture
+    def data(scale):
+        return scale
+"""
+ALL = ["1-0", "1-1", "2-0", "2-1"]
+
+
+def project(folder: Path, **changes: tuple[str, str]) -> Path:
+    """Write the project; ``changes`` are what to replace, and with what, a file."""
+    sources = {"exp_c1": EXPERIMENT, "helper": HELPER, "conftest": CONFTEST}
+    for name, (old, new) in changes.items():
+        assert old in sources[name]
+        sources[name] = sources[name].replace(old, new)
+    return sessions.write(folder, **sources)
+
+
+def ran(folder: Path) -> list[str]:
+    """Return which runs have been executed since the last call."""
+    file = folder / "ran.txt"
+    found = sorted(file.read_text().split()) if file.exists() else []
+    file.unlink(missing_ok=True)
+    return found
+
+
+@pytest.fixture
+def done(tmp_path: Path) -> Path:
+    """A folder in which all runs of the experiment have been executed."""
+    sessions.run(project(tmp_path))
+    assert ran(tmp_path) == ALL
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    "arguments", [(), ("-n", "2"), ("--backend=in-process",)], ids=["local", "xdist", "in-process"]
+)
+def test_what_is_done_is_not_run_again_and_reported_as_it_ended(
+    done: Path, arguments: tuple[str, ...]
+) -> None:
+    again = sessions.run(done, "--resume", *arguments)
+
+    assert ran(done) == []
+    assert "4 of 4 runs kept, 0 to run" in again.text
+    assert "1 failed, 6 passed" in again.text
+    assert "FAILED exp_c1.py::exp_swept[lr:2-seed:1] - assert (2, 1) != (2, 1)" in again.text
+    assert "PASSED exp_c1.py::exp_swept[lr:1-seed:0]" in again.text
+    assert "PASSED exp_c1.py::crit_swept[lr:1]" in again.text
+    assert "perhaps of other code" not in again.text
+    assert again.code == 1
+    assert len(again.record_files()) == 4
+
+
+def test_no_worker_starts_where_nothing_is_to_be_run(tmp_path: Path) -> None:
+    folder = sessions.write(tmp_path, exp_crashing=CRASHING, conftest=WATCHED)
+    sessions.run(folder)
+    (folder / "snapshot").unlink()
+
+    sessions.run(folder, "--resume", "--rerun=stale")
+
+    assert (folder / "controller").exists()
+    assert not (folder / "snapshot").exists()
+
+
+def test_without_resume_everything_runs(done: Path) -> None:
+    again = sessions.run(done)
+
+    assert ran(done) == ALL
+    assert "resume:" not in again.text
+
+
+def test_the_environment_and_the_ini_can_ask_for_it(done: Path) -> None:
+    by_environment = sessions.run(done, changes={"PYTEST_GPUEXP_RESUME": "1"})
+    sessions.write(done, tox="[pytest]\ngpuexp_resume = true\n")
+    by_ini = sessions.run(done)
+    refused = sessions.run(done, changes={"PYTEST_GPUEXP_RESUME": "0"})
+
+    assert "4 of 4 runs kept" in by_environment.text
+    assert "4 of 4 runs kept" in by_ini.text
+    assert "runs kept" not in refused.text
+    assert ran(done) == ALL
+
+
+def test_added_seeds_run_alone(done: Path) -> None:
+    again = sessions.run(done, "--resume", "--seeds", "3")
+
+    assert ran(done) == ["1-2", "2-2"]
+    assert "resume: 4 of 6 runs kept, 2 to run\n  2 new\n" in again.text
+
+
+@pytest.mark.parametrize("arguments", [("-n", "2"), ("--backend=in-process",)])
+def test_other_places_run_only_what_is_missing_too(done: Path, arguments: tuple[str, ...]) -> None:
+    again = sessions.run(done, "--resume", "--seeds", "3", *arguments)
+
+    assert ran(done) == ["1-2", "2-2"]
+    assert "4 of 6 runs kept, 2 to run" in again.text
+    assert "1 failed, 8 passed" in again.text
+    assert len(again.record_files()) == 6
+
+
+def test_with_v_the_plan_has_a_line_for_each_run(done: Path) -> None:
+    again = sessions.run(done, "--resume", "--seeds", "3", "-v", "--dry-run")
+
+    assert "  exp_swept[lr:1-seed:0]  kept\n" in again.text
+    assert "  exp_swept[lr:1-seed:2]  new\n" in again.text
+    assert ran(done) == []
+
+
+def test_collect_only_shows_the_plan_and_starts_nothing(done: Path) -> None:
+    project(done, helper=("lr / 2", "lr / 3"))
+
+    again = sessions.run(done, "--resume", "--collect-only")
+
+    assert "resume: 0 of 4 runs kept, 4 to run\n  4 stale: helper.py changed\n" in again.text
+    assert ran(done) == []
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new"),
+    [
+        ("exp_c1", "note(f", "# a comment\n        note(f"),
+        ("exp_c1", "(runner, data, seed, lr):", '(runner, data, seed, lr):\n        """Told."""'),
+        ("exp_c1", "at_least(0.4)", "at_least(0.3)"),
+        ("exp_c1", ".mean() > 0.1", ".mean() > 0.2"),
+        ("exp_c1", "grid(lr=[1, 2])", "grid(  lr=[1, 2, ] )"),
+        ("helper", "return 0", "return 1"),
+        ("helper", "def fit(lr):", "def fit(lr):  # as before"),
+        ("conftest", "import pytest", "import pytest\n\n    def pytest_configure(config): pass"),
+    ],
+    ids=["comment", "docstring", "threshold", "criterion", "grid", "unused", "comments", "hook"],
+)
+def test_an_edit_of_what_no_run_uses_keeps_all(done: Path, file: str, old: str, new: str) -> None:
+    project(done, **{file: (old, new)})
+
+    again = sessions.run(done, "--resume", "--dry-run")
+
+    assert "resume: 4 of 4 runs kept, 0 to run" in again.text
+
+
+def test_a_new_sibling_runs_alone(done: Path) -> None:
+    sessions.write(done, exp_c1=EXPERIMENT + SIBLING)
+
+    again = sessions.run(done, "--resume")
+
+    assert "resume: 4 of 5 runs kept, 1 to run\n  1 new\n" in again.text
+    assert ran(done) == ["sibling"]
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new", "reason"),
+    [
+        ("helper", "lr / 2", "lr / 3", "helper.py changed"),
+        ("conftest", "return 1", "return 2", "conftest.py changed"),
+        ("exp_c1", "* data", "* data * 1", "exp_c1.py changed"),
+        ("exp_c1", '"a")', '"at")', "exp_c1.py changed"),
+    ],
+    ids=["helper", "fixture of a fixture", "body", "function beside it"],
+)
+def test_an_edit_of_what_a_run_uses_makes_it_stale(
+    done: Path, file: str, old: str, new: str, reason: str
+) -> None:
+    project(done, **{file: (old, new)})
+
+    again = sessions.run(done, "--resume")
+
+    assert f"resume: 0 of 4 runs kept, 4 to run\n  4 stale: {reason}\n" in again.text
+    assert ran(done) == ALL
+    assert "4 of 4 runs kept" in sessions.run(done, "--resume", "--dry-run").text
+
+
+def test_any_code_keeps_results_of_other_code_and_says_so(done: Path) -> None:
+    project(done, helper=("lr / 2", "lr / 3"))
+
+    again = sessions.run(done, "--resume", "--any-code", "--seeds", "3")
+
+    assert ran(done) == ["1-2", "2-2"]
+    assert "4 of 6 results are from earlier sessions, perhaps of other code" in again.text
+
+
+CRASHING = """
+    from pytest_gpuexp import experiment, seeds
+
+    pytestmark = experiment("crashing")
+
+    @seeds(3)
+    def exp_crash(runner, seed):
+        with open("ran.txt", "a") as file:
+            file.write(f"{seed}\\n")
+        assert seed < 2
+        if seed == 1:
+            raise ValueError("broken")
+"""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected", "code"),
+    [
+        ((), ["1"], 1),
+        (("--rerun=failed",), ["1"], 1),
+        (("--rerun=stale",), [], 1),
+        (("--rerun=all",), ["0", "1", "2"], 1),
+    ],
+)
+def test_crashes_run_again_and_rerun_says_what_else(
+    tmp_path: Path, arguments: tuple[str, ...], expected: list[str], code: int
+) -> None:
+    sessions.run(sessions.write(tmp_path, exp_crashing=CRASHING))
+    ran(tmp_path)
+
+    again = sessions.run(tmp_path, "--resume", *arguments)
+
+    assert ran(tmp_path) == expected
+    assert "1 failed, 1 passed, 1 error" in again.text
+    assert ("1 failed before" in again.text) == (expected == ["1"])
+    assert again.code == code
+
+
+def test_rerun_failed_keeps_what_is_stale(tmp_path: Path) -> None:
+    sessions.run(sessions.write(tmp_path, exp_crashing=CRASHING))
+    ran(tmp_path)
+    sessions.write(tmp_path, exp_crashing=CRASHING.replace("broken", "still broken"))
+
+    sessions.run(tmp_path, "--resume", "--rerun=failed")
+    failed = ran(tmp_path)
+    sessions.run(tmp_path, "--resume", "--rerun=stale")
+
+    assert failed == ["1"]
+    assert ran(tmp_path) == ["0", "2"]
+
+
+@pytest.mark.parametrize("argument", ["--any-code", "--rerun=all"])
+def test_what_only_resume_can_give_is_refused_without_it(tmp_path: Path, argument: str) -> None:
+    ended = sessions.run(project(tmp_path), argument)
+
+    assert ended.code == 4
+    assert "without --resume none is; add --resume" in ended.text
+    assert ran(tmp_path) == []
+
+
+def test_a_kept_failure_stops_a_session_with_x(done: Path) -> None:
+    again = sessions.run(done, "--resume", "--seeds", "3", "-x")
+
+    assert again.code == 1
+    assert "stopping after 1 failures" in again.text
+    assert ran(done) == []
+
+
+def test_last_failed_selects_and_resume_keeps(tmp_path: Path) -> None:
+    sessions.run(project(tmp_path), cache=True)
+    ran(tmp_path)
+
+    again = sessions.run(tmp_path, "--lf", "--resume", cache=True)
+
+    assert ran(tmp_path) == []
+    assert "1 of 1 run kept" in again.text
+    assert "1 failed" in again.text
+
+
+def test_an_xfail_mark_speaks_of_kept_runs_too(tmp_path: Path) -> None:
+    source = """
+        import pytest
+        from pytest_gpuexp import seeds
+
+        @pytest.mark.xfail(reason="as known", strict=STRICT)
+        @seeds(2)
+        def exp_known(runner, seed):
+            assert seed
+    """
+    sessions.write(tmp_path, exp_known=source.replace("STRICT", "False"))
+    first = sessions.run(tmp_path)
+    again = sessions.run(tmp_path, "--resume")
+    sessions.write(tmp_path, exp_known=source.replace("STRICT", "True"))
+    strict = sessions.run(tmp_path, "--resume")
+
+    assert "1 xfailed, 1 xpassed" in first.text
+    assert "1 xfailed, 1 xpassed" in again.text
+    assert "1 failed, 1 xfailed" in strict.text
+    assert len(strict.record_files()) == 2
+
+
+def test_junit_has_the_metrics_of_kept_runs(done: Path) -> None:
+    sessions.run(done, "--resume", "--junitxml=junit.xml")
+
+    text = (done / "junit.xml").read_text()
+    assert text.count('<property name="accuracy"') >= 4
+    assert text.count("<failure") == 1
+
+
+def test_stubs_are_neither_kept_nor_resumed(tmp_path: Path) -> None:
+    sessions.run(project(tmp_path), "--stub-mode")
+
+    stubs = sessions.run(tmp_path, "--stub-mode", "--resume")
+    real = sessions.run(tmp_path, "--resume")
+
+    assert "resume:" not in stubs.text
+    assert "4 new" in real.text
+    assert ran(tmp_path) == ALL
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda text: text[: len(text) // 2],
+        lambda text: "{not: [yaml",
+        lambda text: text.replace("version: 1", "version: 0"),
+        lambda text: "",
+    ],
+    ids=["truncated", "not YAML", "older version", "empty"],
+)
+def test_a_damaged_record_costs_its_own_run_alone(done: Path, damage: object) -> None:
+    file = sorted(done.glob("results/c1/records/*.yaml"))[0]
+    text = damage(file.read_text())  # type: ignore[operator]
+    file.write_text(text)
+
+    again = sessions.run(done, "--resume")
+
+    assert len(ran(done)) == 1
+    assert again.text.count("unreadable record: ") == 1
+    assert f"1 unreadable record: c1/records/{file.name}" in again.text
+    assert "1 failed, 6 passed" in again.text
+    assert file.read_text() == text
+    assert "4 of 4 runs kept" in sessions.run(done, "--resume", "--dry-run").text
+
+
+def test_records_without_a_fingerprint_are_stale(done: Path) -> None:
+    for file in done.glob("results/c1/records/*.yaml"):
+        before, _, after = file.read_text().partition("fingerprint:\n")
+        file.write_text(before + "provenance:" + after.partition("provenance:")[2])
+
+    again = sessions.run(done, "--resume")
+
+    assert "4 stale: recorded before fingerprints" in again.text
+    assert ran(done) == ALL
+
+
+def test_a_record_deleted_by_hand_leaves_the_index(done: Path) -> None:
+    sessions.run(done, "--resume")
+    sorted(done.glob("results/c1/records/*.yaml"))[0].unlink()
+
+    again = sessions.run(done, "--resume")
+
+    assert "3 of 4 runs kept" in again.text
+    assert len(ran(done)) == 1
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", '{"head": 1}', "null"])
+def test_a_corrupt_index_is_built_anew_without_a_word(done: Path, content: str) -> None:
+    sessions.run(done, "--resume")
+    index = done / "results/c1/index.jsonl"
+    whole = index.read_text()
+    index.write_text(content)
+
+    again = sessions.run(done, "--resume", "--dry-run")
+
+    assert "4 of 4 runs kept" in again.text
+    assert "index.jsonl" not in again.text
+    assert sorted(index.read_text()) == sorted(whole)
+
+
+LONG = """
+    import time
+    from pathlib import Path
+
+    from pytest_gpuexp import experiment, seeds
+
+    pytestmark = experiment("long")
+
+    @seeds(8)
+    def exp_long(runner, seed):
+        with open("ran.txt", "a") as file:
+            file.write(f"{seed}\\n")
+        while seed >= 3 and not Path("go").exists():
+            time.sleep(0.01)
+        assert True
+"""
+WATCHED = """
+    import os
+
+    with open("snapshot" if "PYTEST_GPUEXP_WORKER" in os.environ else "controller", "w") as file:
+        file.write(str(os.getpid()))
+"""
+
+
+def test_after_a_kill_each_run_is_executed_exactly_once(tmp_path: Path) -> None:
+    folder = sessions.write(tmp_path, exp_long=LONG, conftest=WATCHED)
+    with sessions.started(folder, "--parallelism=2") as process:
+        sessions.until(lambda: len(began(folder)) >= 5)
+        os.kill(process.pid, signal.SIGKILL)
+        process.wait()
+        (folder / "go").touch()
+        snapshot = int((folder / "snapshot").read_text())
+        sessions.until(lambda: is_gone(snapshot))
+    recorded = len(Ended(code=0, text="", folder=folder).record_files())
+
+    again = sessions.run(folder, "--resume")
+
+    assert 5 <= recorded < 8
+    assert f"resume: {recorded} of 8 runs kept" in again.text
+    assert Counter(began(folder)) == {str(seed): 1 for seed in range(8)}
+    assert "8 passed" in again.text
+    assert again.code == 0
+
+
+def began(folder: Path) -> list[str]:
+    file = folder / "ran.txt"
+    return file.read_text().split() if file.exists() else []
+
+
+def is_gone(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return True
+    return False
+
+
+def test_an_interrupted_run_is_run_again_as_cancelled(tmp_path: Path) -> None:
+    folder = sessions.write(tmp_path, exp_long=LONG, conftest=WATCHED)
+    with sessions.started(folder, "--parallelism=2") as process:
+        sessions.until(lambda: len(began(folder)) >= 5)
+        process.send_signal(signal.SIGINT)
+        sessions.ending(process, folder)
+    (folder / "go").touch()
+
+    again = sessions.run(folder, "--resume")
+
+    assert "resume: 3 of 8 runs kept, 5 to run" in again.text
+    assert "  2 cancelled before\n" in again.text
+    assert "  3 new\n" in again.text
+    assert again.code == 0
