@@ -98,7 +98,9 @@ def seaweed(certificate: tuple[Path, Path] | None = None) -> Iterator[Server]:
     identity = {"name": "test", "credentials": credentials, "actions": actions}
     keys.write_text(json.dumps({"identities": [identity]}))
     master, volume, filer, s3 = free_ports(4)
-    tls = [f"-s3.cert.file={certificate[0]}", f"-s3.key.file={certificate[1]}"] if certificate else []
+    tls = (
+        [f"-s3.cert.file={certificate[0]}", f"-s3.key.file={certificate[1]}"] if certificate else []
+    )
     words = [
         str(Path(sys.executable).with_name("weed")),
         *("server", f"-dir={folder}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1"),

@@ -8,7 +8,7 @@ import random
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path, PurePosixPath
 from typing import Any, TypeVar
@@ -24,6 +24,7 @@ CONNECTIONS = 32
 _SHA, _WRITER = "gpuexp-sha256", "gpuexp-writer"  # metadata of every object
 _BLOCK = 1 << 20
 _STALE = timedelta(days=1)
+_CHECK_SECONDS = 3.0
 
 
 class TigrisStorage:
@@ -52,18 +53,21 @@ class TigrisStorage:
         self.access = read_access(environ, bucket=bucket)
         self.url = f"{SCHEME}{self.access.bucket}/{prefix}".rstrip("/")
         self._prefix = f"{prefix}/" if prefix else ""
-        self._patience = Patience(self.access.patience, clock=clock, sleep=sleep, jitter=jitter)
+        self._manners: dict[str, Any] = {"clock": clock, "sleep": sleep, "jitter": jitter}
+        self._patience = Patience(self.access.patience, **self._manners)
 
     def check(self) -> None:
-        """Ask the server once, with little patience, whether this bucket can be used.
+        """Ask the server, with little patience, whether this bucket can be used.
 
         Raises:
             StorageError: no server, no bucket, or not with these keys.
         """
         client = _make_client(self.access, connect=3, read=10, attempts=1)
+        question = {"Bucket": self.access.bucket, "Prefix": self._prefix, "MaxKeys": 1}
+        patience = Patience(_CHECK_SECONDS, **self._manners)
         try:
-            client.list_objects_v2(Bucket=self.access.bucket, Prefix=self._prefix, MaxKeys=1)
-        except Exception as error:
+            patience.call(lambda: client.list_objects_v2(**question), passing=is_passing)
+        except Exception as error:  # noqa: BLE001 -- boto3's, which are imported late
             raise explain(error, self.access) from None
         finally:
             client.close()
@@ -126,8 +130,9 @@ class TigrisStorage:
             temporary.unlink(missing_ok=True)
 
     def sweep(self, *, now: datetime | None = None) -> int:
-        """End uploads below the prefix that were begun a day ago; a kill leaves them, and they
-        cost money; return how many.
+        """End uploads below the prefix that were begun a day ago; return how many.
+
+        A kill leaves them behind, unseen, and they are paid for.
         """
         oldest = (now or datetime.now(UTC)) - _STALE
 
@@ -230,7 +235,7 @@ class TigrisStorage:
                 return None
             raise
 
-    def _names_below(self, folder: str) -> list[str]:
+    def _names_below(self, folder: str) -> Sequence[str]:
         pages = self._client().get_paginator("list_objects_v2")
         names: list[str] = []
         for page in pages.paginate(Bucket=self.access.bucket, Prefix=folder, Delimiter="/"):
