@@ -61,7 +61,7 @@ class Closing:
 
     def conclude(self, session: pytest.Session, modules: Iterable[ExperimentModule]) -> None:
         """Write ``results.yaml`` of each of ``modules`` that has results."""
-        for module in modules:
+        for module in () if self._places.refused else modules:
             judgements = [
                 one for one in _judgements(session, module) if one.name != "success_criteria"
             ]

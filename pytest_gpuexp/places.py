@@ -30,7 +30,10 @@ _OURS = (LocalBackend, InProcessBackend)  # they keep the files of runs in a fol
 
 
 class Places:
-    """The backend and the storage of a session, made through hooks when they are needed."""
+    """The backend and the storage of a session, made through hooks when they are needed.
+
+    ``refused`` says that the storage cannot be used, which was told.
+    """
 
     def __init__(self, config: pytest.Config, settings: Settings) -> None:
         """Make the storage; the backend is made with the first file that it may prepare for."""
@@ -41,6 +44,7 @@ class Places:
         self.judges_only = bool(self._workers) and not hasattr(config, "workerinput")
         self.parallelism = self._parallelism()
         self.storage = self._make_storage()
+        self.refused = False
         self._backend: Backend | None = None
         self._published: PublishedBackend | None = None
         self._spooled: LocalStorage | None = None
@@ -125,6 +129,7 @@ class Places:
                 publisher = Publisher(self._workplace, self.storage)
                 self._leftovers_told += publish_leftovers(publisher)
         except StorageError as error:
+            self.refused = True
             raise pytest.UsageError(str(error)) from None
 
     def notices(self) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import http.server
+import io
 import socket
 import struct
 import threading
@@ -41,57 +42,8 @@ class Proxy:
 def faulty(endpoint: str) -> Iterator[Proxy]:
     """Run a proxy before ``endpoint``."""
     proxy = Proxy(endpoint)
-
-    class Handler(http.server.BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
-        def _pass_on(self) -> None:
-            if self.headers.get("Expect", "").lower() == "100-continue":
-                pass  # answered by parse_request already
-            body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-            fault = proxy.next_fault(f"{self.command} {self.path}")
-            if fault == "503":
-                self._answer(503, [], b"")
-            elif fault == "reset":
-                self._reset()
-            else:
-                answer = http.client.HTTPConnection(proxy.target, timeout=30)
-                headers = {k: v for k, v in self.headers.items() if k.lower() != "expect"}
-                answer.request(self.command, self.path, body=body, headers=headers)
-                response = answer.getresponse()
-                data = response.read()
-                answer.close()
-                if fault == "lost":
-                    self._reset()
-                    return
-                length = response.getheader("Content-Length") or "0"
-                self._answer(response.status, response.getheaders(), data, length)
-
-        do_GET = do_PUT = do_HEAD = do_POST = do_DELETE = _pass_on
-
-        def _answer(
-            self, status: int, headers: list[tuple[str, str]], data: bytes, length: str = "0"
-        ) -> None:
-            self.send_response_only(status)
-            for name, value in headers:
-                if name.lower() not in _DROPPED:
-                    self.send_header(name, value)
-            head = self.command == "HEAD"
-            self.send_header("Content-Length", length if head else str(len(data)))
-            self.end_headers()
-            self.wfile.write(data)
-
-        def _reset(self) -> None:
-            linger = struct.pack("ii", 1, 0)
-            self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
-            self.close_connection = True
-            self.connection.close()
-            self.wfile = _Nowhere()
-
-        def log_message(self, *arguments: Any) -> None:
-            pass
-
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    handler = type("Handler", (_Handler,), {"proxy": proxy})
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
     server.daemon_threads = True
     proxy.endpoint = f"http://127.0.0.1:{server.server_address[1]}"
     thread = threading.Thread(target=server.serve_forever, args=(0.05,))
@@ -104,14 +56,50 @@ def faulty(endpoint: str) -> Iterator[Proxy]:
         thread.join()
 
 
-class _Nowhere:
-    closed = False
+class _Handler(http.server.BaseHTTPRequestHandler):
+    proxy: Proxy
+    protocol_version = "HTTP/1.1"
 
-    def write(self, data: bytes) -> int:
-        return len(data)
+    def _pass_on(self) -> None:
+        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        fault = self.proxy.next_fault(f"{self.command} {self.path}")
+        if fault == "503":
+            self._answer(503, [], b"")
+        elif fault == "reset":
+            self._reset()
+        else:
+            answer = http.client.HTTPConnection(self.proxy.target, timeout=30)
+            headers = {k: v for k, v in self.headers.items() if k.lower() != "expect"}
+            answer.request(self.command, self.path, body=body, headers=headers)
+            response = answer.getresponse()
+            data = response.read()
+            answer.close()
+            if fault == "lost":
+                self._reset()
+                return
+            length = response.getheader("Content-Length") or "0"
+            self._answer(response.status, response.getheaders(), data, length)
 
-    def flush(self) -> None:
-        pass
+    do_GET = do_PUT = do_HEAD = do_POST = do_DELETE = _pass_on
 
-    def close(self) -> None:
+    def _answer(
+        self, status: int, headers: list[tuple[str, str]], data: bytes, length: str = "0"
+    ) -> None:
+        self.send_response_only(status)
+        for name, value in headers:
+            if name.lower() not in _DROPPED:
+                self.send_header(name, value)
+        head = self.command == "HEAD"
+        self.send_header("Content-Length", length if head else str(len(data)))
+        self.end_headers()
+        self.wfile.write(data)
+
+    def _reset(self) -> None:
+        linger = struct.pack("ii", 1, 0)
+        self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+        self.close_connection = True
+        self.connection.close()
+        self.wfile = io.BytesIO()  # whatever is still written goes nowhere
+
+    def log_message(self, *arguments: Any) -> None:
         pass
