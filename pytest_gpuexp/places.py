@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -124,7 +125,8 @@ class Places:
         try:
             if isinstance(self.storage, TigrisStorage):
                 self.storage.check()
-                self.storage.sweep()
+                with contextlib.suppress(StorageError):  # these keys may not look at them
+                    self.storage.sweep()
             if self._workplace is not self.storage:
                 publisher = Publisher(self._workplace, self.storage)
                 self._leftovers_told += publish_leftovers(publisher)
