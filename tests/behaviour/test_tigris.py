@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -223,3 +224,60 @@ def test_a_dry_run_needs_no_server(tmp_path: Path, moto: Server) -> None:
     ended = sessions.run(tmp_path, "--dry-run", f"--storage=s3://{BUCKET}/x", changes=changes)
 
     assert ended.code == 0, ended.text
+
+
+def test_where_no_attempt_can_be_claimed_what_runs_comes_to_its_end_and_is_kept(
+    tmp_path: Path, moto: Server, proxy: Proxy
+) -> None:
+    sessions.write(tmp_path, exp_waiting=WAITING.replace("seeds(3)", "seeds(60)"))
+    storage = f"--storage=s3://{BUCKET}/claims"
+    changes = moto.environ(ENDPOINT=proxy.endpoint, PATIENCE="1")
+
+    with sessions.started(tmp_path, storage, changes=changes) as process:
+        executed = tmp_path / "executed.txt"
+        sessions.until(lambda: executed.exists() and len(executed.read_text().split()) >= 2)
+        proxy.away = True
+        (tmp_path / "go").touch()
+        ended = sessions.ending(process, tmp_path)
+
+    kept = [path for path in spooled(tmp_path) if path.parent.name == "records"]
+    begun = executed.read_text().split()
+    assert ended.code == 4, ended.text
+    assert "cannot be reached" in ended.text
+    assert "INTERNALERROR" not in ended.text
+    assert 2 <= len(begun) < 60
+    assert len(begun) == len(set(begun)) == len(kept) + len(moto.keys("claims/waiting/records/"))
+
+
+def test_xdist_workers_publish_and_the_controller_judges_from_the_bucket(
+    tmp_path: Path, moto: Server
+) -> None:
+    sessions.write(tmp_path, exp_kept=HANDLERS)
+
+    ended = sessions.run(
+        tmp_path, "-n", "2", f"--storage=s3://{BUCKET}/xdist", changes=moto.environ()
+    )
+
+    assert ended.code == 0, ended.text
+    assert sorted(record["seed"] for record in records(moto, "xdist", "kept")) == [0, 1, 2]
+    assert b"score_achieved: 2.0" in moto.get("xdist/kept/results.yaml")
+    assert spooled(tmp_path) == []
+
+
+def test_without_boto3_the_extra_is_named(tmp_path: Path, moto: Server) -> None:
+    sessions.write(tmp_path, exp_kept=HANDLERS)
+    (tmp_path / "without").mkdir()
+    (tmp_path / "without/boto3.py").write_text("raise ImportError('no boto3 here')\n")
+
+    ended = sessions.run(
+        tmp_path,
+        f"--storage=s3://{BUCKET}/x",
+        changes={
+            **moto.environ(),
+            "PYTHONPATH": f"{tmp_path}/without:{os.environ.get('PYTHONPATH', '')}",
+        },
+    )
+
+    assert ended.code == 4, ended.text
+    assert "pip install 'pytest-gpuexp[tigris]'" in ended.text
+    assert not (tmp_path / "executed.txt").exists()
