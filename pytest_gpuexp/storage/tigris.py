@@ -23,6 +23,7 @@ T = TypeVar("T")
 CONNECTIONS = 32
 _SHA, _WRITER = "gpuexp-sha256", "gpuexp-writer"  # metadata of every object
 _BLOCK = 1 << 20
+_LARGE = 8 << 20
 _STALE = timedelta(days=1)
 _CHECK_SECONDS = 3.0
 
@@ -190,6 +191,9 @@ class TigrisStorage:
     def _send(self, path: Path, name: str) -> None:
         from boto3.s3.transfer import TransferConfig, create_transfer_manager
 
+        if path.stat().st_size < _LARGE:  # s3transfer would start a dozen threads for it
+            self._put(name, path.read_bytes(), {})
+            return
         with path.open("rb") as file:
             sha = hashlib.file_digest(file, "sha256").hexdigest()
             size = os.fstat(file.fileno()).st_size

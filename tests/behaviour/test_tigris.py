@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import os
+import signal
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -281,3 +283,50 @@ def test_without_boto3_the_extra_is_named(tmp_path: Path, moto: Server) -> None:
     assert ended.code == 4, ended.text
     assert "pip install 'pytest-gpuexp[tigris]'" in ended.text
     assert not (tmp_path / "executed.txt").exists()
+
+
+def test_runs_that_outlive_a_killed_session_are_published_by_the_next(
+    tmp_path: Path, moto: Server
+) -> None:
+    sessions.write(tmp_path, exp_waiting=WAITING, exp_other=SECOND)
+    storage, executed = f"--storage=s3://{BUCKET}/killed", tmp_path / "executed.txt"
+
+    with sessions.started(tmp_path, "exp_waiting.py", storage, changes=moto.environ()) as process:
+        sessions.until(lambda: executed.exists() and len(executed.read_text().split()) >= 2)
+        process.kill()
+        process.wait()
+    (tmp_path / "go").touch()
+    begun = len(executed.read_text().split())
+    sessions.until(
+        lambda: len([one for one in spooled(tmp_path) if one.parent.name == "records"]) >= begun
+    )
+    second = sessions.run(tmp_path, "exp_other.py", storage, changes=moto.environ())
+
+    assert second.code == 0, second.text
+    assert f"{begun} runs of an earlier session are published" in second.text
+    assert len(records(moto, "killed", "waiting")) == begun == len(executed.read_text().split())
+    assert spooled(tmp_path) == []
+
+
+def test_an_interrupted_session_leaves_within_seconds_though_the_bucket_is_away(
+    tmp_path: Path, moto: Server, proxy: Proxy
+) -> None:
+    sessions.write(tmp_path, exp_waiting=WAITING)
+    changes = moto.environ(ENDPOINT=proxy.endpoint, PATIENCE="600")
+
+    with sessions.started(tmp_path, f"--storage=s3://{BUCKET}/stopped", changes=changes) as process:
+        executed = tmp_path / "executed.txt"
+        sessions.until(lambda: executed.exists() and len(executed.read_text().split()) >= 2)
+        sessions.until(lambda: len(moto.keys("stopped/waiting/jobs/")) == 3)
+        proxy.away = True
+        (tmp_path / "go").touch()
+        sessions.until(
+            lambda: len([one for one in spooled(tmp_path) if one.parent.name == "records"]) == 3
+        )
+        before = time.monotonic()
+        process.send_signal(signal.SIGINT)
+        ended = sessions.ending(process, tmp_path)
+
+    assert ended.code == 2, ended.text
+    assert time.monotonic() - before < 20
+    assert len([one for one in spooled(tmp_path) if one.parent.name == "records"]) == 3
