@@ -65,7 +65,7 @@ def spooled(folder: Path) -> list[Path]:
     return [
         path
         for path in (folder / ".gpuexp/spool").rglob("*")
-        if path.is_file() and path.name != ".gitignore"
+        if path.is_file() and not path.name.startswith(".writing-")
     ]
 
 
