@@ -14,13 +14,13 @@ from pathlib import Path, PurePosixPath
 from typing import Any, TypeVar
 
 from pytest_gpuexp.errors import StorageError
-from pytest_gpuexp.storage.access import SCHEME, Access, read_access
+from pytest_gpuexp.storage.access import SCHEME, read_access
+from pytest_gpuexp.storage.clients import client_of, make_client, send_in_parts
 from pytest_gpuexp.storage.patience import Patience
 from pytest_gpuexp.storage.refusals import Damaged, explain, is_passing, read_refusal
 
 T = TypeVar("T")
 
-CONNECTIONS = 32
 _SHA, _WRITER = "gpuexp-sha256", "gpuexp-writer"  # metadata of every object
 _BLOCK = 1 << 20
 _LARGE = 8 << 20
@@ -63,7 +63,7 @@ class TigrisStorage:
         Raises:
             StorageError: no server, no bucket, or not with these keys.
         """
-        client = _make_client(self.access, connect=3, read=10, attempts=1)
+        client = make_client(self.access, connect=3, read=10, attempts=1)
         question = {"Bucket": self.access.bucket, "Prefix": self._prefix, "MaxKeys": 1}
         patience = Patience(_CHECK_SECONDS, **self._manners)
         try:
@@ -189,22 +189,15 @@ class TigrisStorage:
         return ours
 
     def _send(self, path: Path, name: str) -> None:
-        from boto3.s3.transfer import TransferConfig, create_transfer_manager
-
         if path.stat().st_size < _LARGE:  # s3transfer would start a dozen threads for it
             self._put(name, path.read_bytes(), {})
             return
         with path.open("rb") as file:
             sha = hashlib.file_digest(file, "sha256").hexdigest()
             size = os.fstat(file.fileno()).st_size
-        # Not client.upload_file: that hides what the server said.
-        with create_transfer_manager(self._client(), TransferConfig()) as manager:
-            manager.upload(
-                str(path),
-                self.access.bucket,
-                self._key(name),
-                extra_args={"Metadata": {_SHA: sha}},
-            ).result()
+        send_in_parts(
+            self._client(), path, self.access.bucket, self._key(name), metadata={_SHA: sha}
+        )
         self._verify(name, size, sha)
 
     def _verify(self, name: str, size: int, sha: str) -> None:
@@ -262,59 +255,4 @@ class TigrisStorage:
         return answer
 
     def _client(self) -> Any:
-        return _client_of(self.access)
-
-
-class _Clients:
-    """The clients of this process; after a fork the child has none, and a lock of its own."""
-
-    def __init__(self) -> None:
-        self.forget()
-        if hasattr(os, "register_at_fork"):
-            os.register_at_fork(after_in_child=self.forget)
-
-    def forget(self) -> None:
-        self._lock = threading.Lock()
-        self._made: dict[Access, Any] = {}
-
-    def of(self, access: Access) -> Any:
-        with self._lock:
-            if access not in self._made:
-                self._made[access] = _make_client(access, connect=5, read=60, attempts=3)
-            return self._made[access]
-
-
-_client_of = _Clients().of  # boto3 takes a tenth of a second to make one
-
-
-def _make_client(access: Access, *, connect: float, read: float, attempts: int) -> Any:
-    """Return a client of boto3, which is imported here and only when it is needed."""
-    try:
-        import boto3
-        from botocore.config import Config
-    except ImportError as error:
-        raise StorageError(
-            "s3:// needs boto3, which is not installed. Install it with: "
-            "pip install 'pytest-gpuexp[tigris]'"
-        ) from error
-    session = boto3.session.Session(
-        aws_access_key_id=access.access_key,
-        aws_secret_access_key=access.secret_key,
-        aws_session_token=access.session_token,
-        region_name=access.region,
-    )
-    return session.client(
-        "s3",
-        endpoint_url=access.endpoint,
-        config=Config(
-            signature_version="s3v4",
-            retries={"mode": "standard", "total_max_attempts": attempts},
-            max_pool_connections=CONNECTIONS,
-            connect_timeout=connect,
-            read_timeout=read,
-            request_checksum_calculation="when_required",
-            response_checksum_validation="when_required",
-            # The server then checks each body against the signed sha256, over HTTPS too.
-            s3={"addressing_style": access.addressing, "payload_signing_enabled": True},
-        ),
-    )
+        return client_of(self.access)
