@@ -32,7 +32,7 @@ $(VENV)/ready: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit("pytest-gpuexp needs Python 3.11 or newer; $(PYTHON) is " + sys.version.split()[0] + ". Try: make PYTHON=python3.12 setup" if sys.version_info < (3, 11) else 0)'
 	$(PYTHON) -m venv $(VENV)
 	@echo 'Installing into $(VENV); the first time takes a minute or two'
-	$(INSTALL) -e '.[experiments,lint,stats,test,xdist]'
+	$(INSTALL) -e '.[experiments,lint,stats,test,tigris,xdist]'
 	@touch $@
 $(VENV)/ready-bench: $(VENV)/ready
 	$(INSTALL) -e '.[bench]'

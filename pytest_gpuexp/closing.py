@@ -9,7 +9,7 @@ import pytest
 from pytest_gpuexp import concluding, provenance, results
 from pytest_gpuexp.collection import ExperimentItem, ExperimentModule
 from pytest_gpuexp.conclusions import ExperimentReport, Judgement
-from pytest_gpuexp.errors import RecordInvalid, StorageError
+from pytest_gpuexp.errors import StorageError
 from pytest_gpuexp.judging import RESULTS, Judge, Unreadable
 from pytest_gpuexp.knowledge import Knowledge
 from pytest_gpuexp.places import Places
@@ -53,7 +53,7 @@ class Closing:
             if module in judged and not self._stub:
                 try:
                     module.stash[RESULTS] = self._knowledge.known(_specs(module))
-                except RecordInvalid as error:
+                except StorageError as error:  # unreadable, or out of reach
                     module.stash[RESULTS] = Unreadable(str(error))
         for item, nextitem in zip(judges, [*judges[1:], None], strict=False):
             self._config.hook.pytest_runtest_protocol(item=item, nextitem=nextitem)
@@ -61,7 +61,7 @@ class Closing:
 
     def conclude(self, session: pytest.Session, modules: Iterable[ExperimentModule]) -> None:
         """Write ``results.yaml`` of each of ``modules`` that has results."""
-        for module in modules:
+        for module in () if self._places.refused else modules:
             judgements = [
                 one for one in _judgements(session, module) if one.name != "success_criteria"
             ]

@@ -13,7 +13,7 @@ _VALUED = {
     "gpu": "tier (debug, standard, fast, multi, h100) or GPU string (L40S, H200:4) for all runs",
     "parallelism": "runs at the same time: a number, or auto (default): visible GPUs, else cores",
     "run-timeout": "longest time for one run, as 90, 45s, 10m, 2h; replaces the tier's",
-    "storage": "where records, artifacts and results.yaml go (default: results)",
+    "storage": "where records and artifacts go: a folder (default: results), s3://bucket/prefix",
 }
 _SHORT_VALUED = tuple(_VALUED)
 _SEEDS_HELP = "replace the seeds of every handler by 0 .. N-1"

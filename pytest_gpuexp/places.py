@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -12,20 +13,28 @@ import pytest
 from pytest_gpuexp import recording
 from pytest_gpuexp.backends.in_process import InProcessBackend
 from pytest_gpuexp.backends.local import LocalBackend
+from pytest_gpuexp.backends.published import PublishedBackend
 from pytest_gpuexp.collection import ExperimentItem
-from pytest_gpuexp.errors import GpuexpError, UsageProblems
+from pytest_gpuexp.errors import GpuexpError, StorageError, UsageProblems
 from pytest_gpuexp.execution import Execution
 from pytest_gpuexp.greeting import make_greeting
 from pytest_gpuexp.protocols import Backend, Storage
+from pytest_gpuexp.publishing import Publisher, open_spool, publish_leftovers
 from pytest_gpuexp.records import Attempt, Outcome, RunSpec
 from pytest_gpuexp.settings import Settings
+from pytest_gpuexp.storage.access import SCHEME, split_url
 from pytest_gpuexp.storage.local import LocalStorage
+from pytest_gpuexp.storage.tigris import TigrisStorage
 
 STUB_FOLDER = ".stub"
+_OURS = (LocalBackend, InProcessBackend)  # they keep the files of runs in a folder
 
 
 class Places:
-    """The backend and the storage of a session, made through hooks when they are needed."""
+    """The backend and the storage of a session, made through hooks when they are needed.
+
+    ``refused`` says that the storage cannot be used, which was told.
+    """
 
     def __init__(self, config: pytest.Config, settings: Settings) -> None:
         """Make the storage; the backend is made with the first file that it may prepare for."""
@@ -36,7 +45,11 @@ class Places:
         self.judges_only = bool(self._workers) and not hasattr(config, "workerinput")
         self.parallelism = self._parallelism()
         self.storage = self._make_storage()
+        self.refused = False
         self._backend: Backend | None = None
+        self._published: PublishedBackend | None = None
+        self._spooled: LocalStorage | None = None
+        self._leftovers_told: list[str] = []
         self._provenance = b""
         self._told = 0
         self._items: Sequence[ExperimentItem] = ()
@@ -69,7 +82,11 @@ class Places:
         backend = self._make_backend()
         if isinstance(backend, LocalBackend):
             backend.prepare(provenance)
-        return backend
+        if self._workplace is self.storage or not isinstance(backend, _OURS):
+            return backend
+        publisher = Publisher(self._workplace, self.storage)
+        self._published = PublishedBackend(backend, publisher, lose=self._lose)
+        return self._published
 
     def will_run(self, items: Sequence[ExperimentItem]) -> None:
         """Know the order of ``items``: in this process a run's fixtures may serve the next."""
@@ -77,9 +94,10 @@ class Places:
 
     def close(self) -> None:
         """Let the backend go."""
-        if self._backend is not None:
-            self._backend.close()
-            self._backend = None
+        backend = self._published or self._backend
+        if backend is not None:
+            backend.close()
+            self._backend = self._published = None
 
     def check(self, specs: Iterable[RunSpec]) -> None:
         """Refuse runs that this session's places cannot take.
@@ -101,12 +119,29 @@ class Places:
             return  # which is known, and would start a worker that may not be needed
         if not self._config.option.collectonly and not self.judges_only:
             self._make_backend()
+            if not self._settings.dry_run:
+                self._make_storage_ready()
+
+    def _make_storage_ready(self) -> None:
+        """Learn now whether the storage can be used, and publish what is left in the spool."""
+        try:
+            if isinstance(self.storage, TigrisStorage):
+                self.storage.check()
+                with contextlib.suppress(StorageError):  # these keys may not look at them
+                    self.storage.sweep()
+            if self._workplace is not self.storage:
+                publisher = Publisher(self._workplace, self.storage)
+                self._leftovers_told += publish_leftovers(publisher)
+        except StorageError as error:
+            self.refused = True
+            raise pytest.UsageError(str(error)) from None
 
     def notices(self) -> list[str]:
-        """Return what the backend has to tell since the last call."""
+        """Return what backend and storage have to tell since the last call."""
         notices: Sequence[str] = getattr(self._backend, "notices", ())
-        new = list(notices[self._told :])
+        new = [*self._leftovers_told, *notices[self._told :]]
         self._told = len(notices)
+        self._leftovers_told.clear()
         return new
 
     def facts(self) -> dict[str, str]:
@@ -130,12 +165,25 @@ class Places:
     def shown(self, name: str) -> str:
         """Return where ``name`` lies, relative to where pytest was started if it is below."""
         if not isinstance(self.storage, LocalStorage):
-            return f"{self.storage.url}/{name}"
+            return f"{self.storage.url}/{name}".rstrip("/")
         path = self.storage.folder / name
         try:
             return str(path.relative_to(self._settings.invocation_dir)) or "."
         except ValueError:
             return str(path)
+
+    @property
+    def _workplace(self) -> LocalStorage:
+        """The folder in which runs keep their files: the storage itself, or its spool."""
+        if isinstance(self.storage, LocalStorage):
+            return self.storage
+        if self._spooled is None:
+            self._spooled = open_spool(self._settings.root, self.storage.url)
+        return self._spooled
+
+    def _lose(self) -> None:
+        if isinstance(self.storage, TigrisStorage):
+            self.storage.lose()
 
     def _parallelism(self) -> int:
         if hasattr(self._config, "workerinput") or self._settings.backend == "in-process":
@@ -171,7 +219,11 @@ class Places:
 
     @pytest.hookimpl(trylast=True)
     def pytest_gpuexp_make_storage(self, url: str, settings: Settings) -> Storage | None:
-        """Make a folder of this machine of every text that is no URL."""
+        """Make a bucket of ``s3://``, and a folder of this machine of every text that is no URL."""
+        if url.startswith(SCHEME):
+            bucket, prefix = split_url(url)
+            stub = STUB_FOLDER if settings.stub else ""
+            return TigrisStorage(bucket, prefix="/".join(filter(None, (prefix, stub))))
         return None if "://" in url else LocalStorage(settings.invocation_dir / url)
 
     @pytest.hookimpl(trylast=True)
@@ -183,17 +235,12 @@ class Places:
             return InProcessBackend(self._execute_here)
         if name != "local":
             return None
-        if not isinstance(self.storage, LocalStorage):
-            raise pytest.UsageError(
-                f"the local backend keeps its runs in a folder, and {self.storage.url} is none. "
-                "Use --storage=FOLDER."
-            )
         share = max(1, len(self._workers)) if hasattr(self._config, "workerinput") else 1
         return LocalBackend(
             greeting=make_greeting(
-                self._config, settings, storage=self.storage.folder, parallelism=self.parallelism
+                self._config, settings, storage=self._workplace.folder, parallelism=self.parallelism
             ),
-            storage=self.storage,
+            storage=self._workplace,
             environ=os.environ,
             gpus=settings.gpus,
             cores=settings.cores // share,
@@ -204,7 +251,7 @@ class Places:
         assert self._execution is not None  # made with the backend that calls this
         index = next(n for n, i in enumerate(self._items) if i.spec.run_id == attempt.spec.run_id)
         item = self._items[index]
-        folder = Path(self.storage.url) / recording.run_folder(attempt)
+        folder = self._workplace.path(recording.run_folder(attempt))
         folder.mkdir(parents=True, exist_ok=True)
         module = item.parent
         assert isinstance(module, pytest.Module)  # ExperimentModule makes these items
@@ -215,7 +262,7 @@ class Places:
             devices=self._settings.gpus[: attempt.spec.gpus or 1],
             nextitem=self._items[index + 1] if index + 1 < len(self._items) else None,
         )
-        recording.commit(self.storage, outcome.result, self._provenance)
+        recording.commit(self._workplace, outcome.result, self._provenance)
         return outcome
 
 

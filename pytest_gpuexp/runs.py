@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import time
 from collections import Counter
@@ -12,6 +13,7 @@ import pytest
 from pytest_gpuexp import documents, provenance, reporting
 from pytest_gpuexp.collection import ExperimentItem
 from pytest_gpuexp.dispatch import Dispatch
+from pytest_gpuexp.errors import StorageError
 from pytest_gpuexp.interruption import terminable
 from pytest_gpuexp.knowledge import Knowledge
 from pytest_gpuexp.moments import utc
@@ -49,6 +51,7 @@ class Runs:
         self._git = provenance.GitQuery(settings.root)
         self._backend: Backend | None = None
         self._counts: Counter[str] = Counter()
+        self._refusal: StorageError | None = None
         self._done = 0
         self._total = 0
 
@@ -73,6 +76,8 @@ class Runs:
                         self._finish(by_run[attempt.spec.run_id], outcome)
                     self._show_progress(by_run, backend)
                     stop_where_asked(session)
+                if self._refusal is not None:
+                    raise self._refusal
             except BaseException:
                 self._cancel(dispatch, by_run)
                 raise
@@ -94,15 +99,23 @@ class Runs:
 
     def _attempts(self, items: Iterable[ExperimentItem], backend: Backend) -> Iterator[Attempt]:
         for item in items:
-            yield self._knowledge.ledger(item.spec.experiment_id).claim(
-                item.spec,
-                backend=self._settings.backend,
-                handle=backend.handle,
-                submitted_at=utc(time.time()),
-                stub=self._settings.stub,
-                marks=[(mark.name, mark.args, mark.kwargs) for mark in item.added_marks()],
-                fingerprint=self._origins.fingerprint(item),
-            )
+            try:
+                attempt = self._claim(item, backend)
+            except StorageError as error:  # what runs already comes to its end, and is kept
+                self._refusal = error
+                return
+            yield attempt
+
+    def _claim(self, item: ExperimentItem, backend: Backend) -> Attempt:
+        return self._knowledge.ledger(item.spec.experiment_id).claim(
+            item.spec,
+            backend=self._settings.backend,
+            handle=backend.handle,
+            submitted_at=utc(time.time()),
+            stub=self._settings.stub,
+            marks=[(mark.name, mark.args, mark.kwargs) for mark in item.added_marks()],
+            fingerprint=self._origins.fingerprint(item),
+        )
 
     def _submitted(self, attempt: Attempt, job: Job) -> None:
         if job.handle:
@@ -141,7 +154,8 @@ class Runs:
         ended = 0
         for attempt, outcome in dispatch.cancel():
             if not outcome.result.started_at:
-                self._knowledge.ledger(attempt.spec.experiment_id).withdraw(attempt)
+                with contextlib.suppress(StorageError):  # a claim that stays costs a number
+                    self._knowledge.ledger(attempt.spec.experiment_id).withdraw(attempt)
             elif outcome.result.status != "cancelled":  # it came to its own end meanwhile
                 self._finish(by_run[outcome.result.run_id], outcome)
             else:

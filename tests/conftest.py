@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests import process_watch
+from tests import process_watch, servers
 
 pytest_plugins = ["pytester"]
 
@@ -53,7 +53,7 @@ def process_guard(
     yield
 
     deadline = time.monotonic() + _GOING_SECONDS
-    while (left := watch.alive() - before) and time.monotonic() < deadline:
+    while (left := watch.alive() - before - servers.RUNNING) and time.monotonic() < deadline:
         time.sleep(0.02)  # what was told to end may take a moment
     process_watch.end(left)
     excess = watch_file[1]
@@ -61,3 +61,17 @@ def process_guard(
     excess.unlink(missing_ok=True)
     assert not most, f"the test had {most} processes at once, over {MOST_PROCESSES}"
     assert not left, f"the test left {len(left)} processes behind: {sorted(left)}"
+
+
+@pytest.fixture(scope="session")
+def moto() -> Iterator[servers.Server]:
+    """Give moto's S3 server: quick, and blind to wrong keys."""
+    with servers.moto() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def seaweed() -> Iterator[servers.Server]:
+    """Give SeaweedFS, which knows wrong keys."""
+    with servers.seaweed() as server:
+        yield server

@@ -2,24 +2,45 @@
 
 from __future__ import annotations
 
+import filecmp
+import itertools
+import random
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from pytest_gpuexp.errors import StorageError
 from pytest_gpuexp.protocols import Storage
 from pytest_gpuexp.storage.local import LocalStorage
+from pytest_gpuexp.storage.tigris import TigrisStorage
+from tests.servers import BUCKET, Server
 
-MAKERS: dict[str, Callable[[Path], Storage]] = {"local": lambda folder: LocalStorage(folder / "s")}
+KINDS = ("local", "moto", "seaweed")
+_PREFIXES = (f"contract/{number}/größe" for number in itertools.count())
 _NAMES = st.text(alphabet="abcü-_. 0", min_size=1, max_size=12).filter(lambda n: n.strip(". "))
 
 
-@pytest.fixture(params=MAKERS)
-def storage(request: pytest.FixtureRequest, tmp_path: Path) -> Storage:
-    return MAKERS[request.param](tmp_path)
+@pytest.fixture(params=KINDS)
+def make(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Callable[[], Storage]]:
+    """Give what makes storages of one kind, each empty."""
+    if request.param == "local":
+        yield lambda: LocalStorage(tmp_path_factory.mktemp("local") / "s")
+        return
+    server: Server = request.getfixturevalue(request.param)
+    environ = server.environ()
+    yield lambda: TigrisStorage(BUCKET, prefix=next(_PREFIXES), environ=environ)
+
+
+@pytest.fixture
+def storage(make: Callable[[], Storage]) -> Storage:
+    return make()
 
 
 def test_what_is_written_is_read_back(storage: Storage) -> None:
@@ -29,12 +50,14 @@ def test_what_is_written_is_read_back(storage: Storage) -> None:
     assert storage.exists("e1/records/a.yaml")
 
 
-@pytest.mark.parametrize("maker", MAKERS)
+@settings(
+    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(name=_NAMES, data=st.binary())
 def test_any_bytes_under_any_name_come_back(
-    tmp_path_factory: pytest.TempPathFactory, maker: str, name: str, data: bytes
+    make: Callable[[], Storage], name: str, data: bytes
 ) -> None:
-    storage = MAKERS[maker](tmp_path_factory.mktemp("any"))
+    storage = make()
 
     storage.write(f"folder/{name}", data)
 
@@ -111,3 +134,80 @@ def test_files_go_up_and_come_down_whole(storage: Storage, tmp_path: Path) -> No
 
     assert (tmp_path / "down.bin").read_bytes() == bytes(range(256)) * 10_000
     assert storage.read("runs/a/up.bin")[:3] == b"\0\1\2"
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "größe/π ≤ 3, 🙂.yaml",
+        "a b/ +%20?x=1&y=2#z.yaml",
+        "quoted/'\"<&>`$(touch x);.yaml",
+        "trailing. /and.more..",
+        "signs/~*!()[]{}|^.yaml",
+    ],
+)
+def test_a_hostile_name_is_a_name_like_any_other(storage: Storage, name: str) -> None:
+    folder = name.partition("/")[0]
+
+    storage.write(name, b"x")
+
+    assert storage.read(name) == b"x"
+    assert storage.exists(name)
+    assert not storage.write_if_absent(name, b"y")
+    assert list(storage.list(folder)) == [name]
+    storage.delete(name)
+    assert not storage.exists(name)
+
+
+@pytest.mark.parametrize("name", ["", "/a", "a/../../b", "..", "a\0b"])
+def test_a_name_that_leads_out_is_refused(storage: Storage, name: str) -> None:
+    with pytest.raises(StorageError, match="is not a name below"):
+        storage.write(name, b"x")
+
+
+def test_a_folder_of_a_folder_is_listed_by_its_name(storage: Storage) -> None:
+    storage.write("e1/runs/a.1/log.txt", b"x")
+
+    assert list(storage.list("e1")) == ["e1/runs"]
+
+
+def test_more_names_than_a_page_holds_are_all_listed(storage: Storage) -> None:
+    names = [f"e1/records/{number:04}.yaml" for number in range(1001)]
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda name: storage.write(name, b"", durable=False), names))
+
+    assert sorted(storage.list("e1/records")) == names
+
+
+def test_an_empty_file_stays_one(storage: Storage, tmp_path: Path) -> None:
+    (tmp_path / "empty").write_bytes(b"")
+
+    storage.upload_file(tmp_path / "empty", "a/empty")
+    storage.download_file("a/empty", tmp_path / "back")
+
+    assert storage.read("a/empty") == b""
+    assert (tmp_path / "back").read_bytes() == b""
+
+
+def test_a_large_file_goes_up_and_comes_down_whole(storage: Storage, tmp_path: Path) -> None:
+    block = random.Random(7).randbytes(1 << 20)
+    with (tmp_path / "up.bin").open("wb") as file:
+        for number in range(64):
+            file.write(number.to_bytes(4, "big") + block[4:])
+
+    storage.upload_file(tmp_path / "up.bin", "runs/a/up.bin")
+    storage.download_file("runs/a/up.bin", tmp_path / "down.bin")
+
+    assert filecmp.cmp(tmp_path / "up.bin", tmp_path / "down.bin", shallow=False)
+
+
+def test_many_files_at_once_go_up_each_under_its_own_name(storage: Storage, tmp_path: Path) -> None:
+    for number in range(32):
+        (tmp_path / f"{number}").write_text(str(number))
+
+    with ThreadPoolExecutor(16) as pool:
+        list(pool.map(lambda n: storage.upload_file(tmp_path / f"{n}", f"a/{n}"), range(32)))
+
+    assert [storage.read(f"a/{number}") for number in range(32)] == [
+        str(number).encode() for number in range(32)
+    ]

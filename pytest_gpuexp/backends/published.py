@@ -1,0 +1,103 @@
+"""A backend whose outcomes come when they are published."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Callable, Collection, Mapping
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+
+from pytest_gpuexp import recording
+from pytest_gpuexp.protocols import Backend
+from pytest_gpuexp.publishing import THREADS, Publisher
+from pytest_gpuexp.records import Attempt, ExperimentResult, Job, Outcome
+
+_SHORT_SECONDS = 0.02
+_LEAVING_SECONDS = 4.0  # less than a cancelled session waits
+
+
+class PublishedBackend:
+    """Lets another backend run attempts, and publishes each while the next ones run.
+
+    An outcome that cannot be published comes as it is, marked so.
+    """
+
+    def __init__(self, backend: Backend, publisher: Publisher, *, lose: Callable[[], None]) -> None:
+        """Run by ``backend``, publish by ``publisher`` in a few threads.
+
+        ``lose`` is called where the session is cancelled: nothing should wait for a storage then.
+        """
+        self._lose = lose
+        self._backend = backend
+        self._publisher = publisher
+        self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="gpuexp-publish")
+        self._publishing: dict[Job, tuple[Outcome, Future[str]]] = {}
+        self._leave_at: float | None = None
+        self.name = backend.name
+        # What is being published keeps no run from starting.
+        self.lookahead = backend.lookahead + THREADS if backend.lookahead else 0
+        self.handle = backend.handle
+
+    def submit(self, attempt: Attempt) -> Job:
+        """Hand ``attempt`` on."""
+        job = self._backend.submit(attempt)
+        self.handle = self._backend.handle
+        return job
+
+    def poll(self, jobs: Collection[Job], *, timeout: float) -> dict[Job, Outcome]:
+        """Return what has ended and is published, or cannot be."""
+        running = [job for job in jobs if job not in self._publishing]
+        done: dict[Job, Outcome] = {}
+        if running:
+            patience = min(timeout, _SHORT_SECONDS) if self._publishing else timeout
+            for job, outcome in self._backend.poll(running, timeout=patience).items():
+                if outcome.result.started_at and outcome.result.published:
+                    name = recording.record_name(outcome.result)
+                    future = self._pool.submit(self._publisher.attempt, name)
+                    self._publishing[job] = (outcome, future)
+                else:
+                    done[job] = outcome  # it never began, or left no record
+        elif self._publishing:
+            futures = [future for _, future in self._publishing.values()]
+            wait(futures, timeout=timeout, return_when=FIRST_COMPLETED)
+        return {**done, **self._published()}
+
+    def running(self) -> Mapping[str, float]:
+        """Return the keys of the attempts that execute right now, with their ages in seconds."""
+        return self._backend.running()
+
+    def cancel(self, jobs: Collection[Job]) -> None:
+        """End those of ``jobs`` that run, and give what is being published a moment."""
+        self._lose()
+        self._leave_at = time.monotonic() + _LEAVING_SECONDS
+        self._backend.cancel([job for job in jobs if job not in self._publishing])
+
+    def close(self) -> None:
+        """Let the other backend go, and start no more publishing."""
+        self._backend.close()
+        self._pool.shutdown(wait=True, cancel_futures=True)
+
+    def _published(self) -> dict[Job, Outcome]:
+        leaving = self._leave_at is not None and time.monotonic() > self._leave_at
+        done: dict[Job, Outcome] = {}
+        for job, (outcome, future) in list(self._publishing.items()):
+            if not (future.done() or leaving):
+                continue
+            del self._publishing[job]
+            reason = _reason(future)
+            done[job] = dataclasses.replace(outcome, result=_marked(outcome.result, reason))
+        return done
+
+
+def _reason(future: Future[str]) -> str:
+    """Return why the attempt of ``future`` is not published, "" where it is."""
+    if not future.done():
+        return "the session was interrupted"
+    return future.result()
+
+
+def _marked(result: ExperimentResult, reason: str) -> ExperimentResult:
+    if not reason:
+        return result
+    told = f"{result.error_message or ''} [not published yet: {reason}]".strip()
+    return dataclasses.replace(result, published=False, error_message=told)

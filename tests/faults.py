@@ -1,0 +1,105 @@
+"""A proxy before an S3 server that fails as networks and servers do."""
+
+from __future__ import annotations
+
+import http.client
+import http.server
+import io
+import socket
+import struct
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+_DROPPED = {"transfer-encoding", "connection", "content-length", "date", "server"}
+
+
+class Proxy:
+    """Passes requests on; each takes the next of ``faults``, and none where they are used up.
+
+    A fault is "" for none, "503", "reset" (before the request is passed on), or "lost" (the
+    request is carried out and its answer never comes). While ``away`` every request is reset.
+    """
+
+    def __init__(self, endpoint: str) -> None:
+        self.endpoint = ""
+        self.away = False
+        self.faults: list[str] = []
+        self.seen: list[str] = []
+        self.target = endpoint.removeprefix("http://")
+        self._lock = threading.Lock()
+
+    def next_fault(self, request: str) -> str:
+        with self._lock:
+            self.seen.append(request)
+            if self.away:
+                return "reset"
+            return self.faults.pop(0) if self.faults else ""
+
+
+@contextmanager
+def faulty(endpoint: str) -> Iterator[Proxy]:
+    """Run a proxy before ``endpoint``."""
+    proxy = Proxy(endpoint)
+    handler = type("Handler", (_Handler,), {"proxy": proxy})
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    server.daemon_threads = True
+    proxy.endpoint = f"http://127.0.0.1:{server.server_address[1]}"
+    thread = threading.Thread(target=server.serve_forever, args=(0.05,))
+    thread.start()
+    try:
+        yield proxy
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+class _Handler(http.server.BaseHTTPRequestHandler):
+    proxy: Proxy
+    protocol_version = "HTTP/1.1"
+
+    def _pass_on(self) -> None:
+        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        fault = self.proxy.next_fault(f"{self.command} {self.path}")
+        if fault == "503":
+            self._answer(503, [], b"")
+        elif fault == "reset":
+            self._reset()
+        else:
+            answer = http.client.HTTPConnection(self.proxy.target, timeout=30)
+            headers = {k: v for k, v in self.headers.items() if k.lower() != "expect"}
+            answer.request(self.command, self.path, body=body, headers=headers)
+            response = answer.getresponse()
+            data = response.read()
+            answer.close()
+            if fault == "lost":
+                self._reset()
+                return
+            length = response.getheader("Content-Length") or "0"
+            self._answer(response.status, response.getheaders(), data, length)
+
+    do_GET = do_PUT = do_HEAD = do_POST = do_DELETE = _pass_on
+
+    def _answer(
+        self, status: int, headers: list[tuple[str, str]], data: bytes, length: str = "0"
+    ) -> None:
+        self.send_response_only(status)
+        for name, value in headers:
+            if name.lower() not in _DROPPED:
+                self.send_header(name, value)
+        head = self.command == "HEAD"
+        self.send_header("Content-Length", length if head else str(len(data)))
+        self.end_headers()
+        self.wfile.write(data)
+
+    def _reset(self) -> None:
+        linger = struct.pack("ii", 1, 0)
+        self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+        self.close_connection = True
+        self.connection.close()
+        self.wfile = io.BytesIO()  # whatever is still written goes nowhere
+
+    def log_message(self, *arguments: Any) -> None:
+        pass
