@@ -115,12 +115,13 @@ class Places:
             ]
             if problems:
                 raise pytest.UsageError(str(UsageProblems("backend local", problems)))
-        if self._settings.resume and self._settings.backend == "local":
-            return  # which is known, and would start a worker that may not be needed
-        if not self._config.option.collectonly and not self.judges_only:
+        if self._config.option.collectonly or self.judges_only:
+            return
+        # One that resumes may need no worker, and of the local backend all is known.
+        if not (self._settings.resume and self._settings.backend == "local"):
             self._make_backend()
-            if not self._settings.dry_run:
-                self._make_storage_ready()
+        if not self._settings.dry_run:
+            self._make_storage_ready()  # what is left in the spool is published, not run again
 
     def _make_storage_ready(self) -> None:
         """Learn now whether the storage can be used, and publish what is left in the spool."""

@@ -112,6 +112,8 @@ class Controller:
             self._output["gpuexp_resumption"] = self._resuming.told
         else:
             self._show(_by_experiment(items))
+            for notice in self._places.notices():
+                self._display.notice(notice)
         left = self._resuming.runs(items)
         if not self._config.option.collectonly:
             self._config.hook.pytest_gpuexp_plan_made(plan=_by_experiment(left))

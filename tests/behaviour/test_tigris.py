@@ -163,6 +163,34 @@ def test_runs_whose_bucket_goes_away_are_published_by_the_next_session(
     assert spooled(tmp_path) == []
 
 
+def test_resume_publishes_first_and_then_keeps_what_it_has_published(
+    tmp_path: Path, moto: Server, proxy: Proxy
+) -> None:
+    sessions.write(tmp_path, exp_waiting=WAITING)
+    options = [f"--storage=s3://{BUCKET}/resumed", "--resume"]
+    changes = moto.environ(ENDPOINT=proxy.endpoint, PATIENCE="1")
+    with sessions.started(tmp_path, *options, changes=changes) as process:
+        executed = tmp_path / "executed.txt"
+        sessions.until(lambda: executed.exists() and len(executed.read_text().split()) >= 2)
+        sessions.until(lambda: len(moto.keys("resumed/waiting/jobs/")) == 3)
+        proxy.away = True
+        (tmp_path / "go").touch()
+        first = sessions.ending(process, tmp_path)
+    proxy.away = False
+
+    second = sessions.run(tmp_path, *options, changes=changes)
+    third = sessions.run(tmp_path, *options, changes=changes)
+
+    assert first.code != 0, first.text
+    for ended in (second, third):
+        assert ended.code == 0, ended.text
+        assert "3 of 3 runs kept" in ended.text, ended.text
+    assert "3 runs of an earlier session are published" in second.text
+    assert len(records(moto, "resumed", "waiting")) == 3
+    assert sorted(executed.read_text().split()) == ["0", "1", "2"]
+    assert spooled(tmp_path) == []
+
+
 def test_a_bucket_that_fails_now_and_then_loses_nothing(
     tmp_path: Path, moto: Server, proxy: Proxy
 ) -> None:
