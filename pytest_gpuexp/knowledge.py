@@ -52,6 +52,18 @@ class Knowledge:
         self.kept[spec.run_id] = self._read[spec.run_id]
         return self.kept[spec.run_id]
 
+    def on_their_way(self, specs: Sequence[RunSpec]) -> dict[str, str]:
+        """Return what finds those of ``specs`` that were begun and have no record, by run id."""
+        found: dict[str, str] = {}
+        for spec in specs:
+            found.update(self.ledger(spec.experiment_id).handles([spec.run_id]))
+        return found
+
+    def forget(self) -> None:
+        """Look at the storage anew: others have written to it."""
+        self._ledgers.clear()
+        self._read.clear()
+
     def review(self, specs: Sequence[RunSpec]) -> Known:
         """Return what is stored of one experiment's ``specs``, unreadable or not."""
         if not specs:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import cached_property
@@ -99,6 +100,23 @@ class Ledger:
     def begun(self, run_ids: Iterable[str]) -> set[str]:
         """Return those of ``run_ids`` that some session has claimed, and that have no record."""
         return {one for one in run_ids if one in self._last and one not in self._records}
+
+    def handles(self, run_ids: Iterable[str]) -> dict[str, str]:
+        """Return what finds the newest attempt of each of ``run_ids`` that has left no record.
+
+        Runs without such an attempt, or whose claim tells nothing, are left out.
+        """
+        found: dict[str, str] = {}
+        for run_id in run_ids:
+            number = self._last.get(run_id)
+            if number is None or number in self._records.get(run_id, ()):
+                continue
+            name = f"{self._id}/jobs/{run_id}.{number}.yaml"
+            with contextlib.suppress(FileNotFoundError, RecordInvalid):  # withdrawn, or torn
+                intent = documents.load(self._storage.read(name), place=name)
+                if isinstance(intent, dict) and intent.get("handle"):
+                    found[run_id] = str(intent["handle"])
+        return found
 
     def glances(self, run_ids: Iterable[str]) -> tuple[dict[str, Glance], dict[str, str]]:
         """Return the newest record of each of ``run_ids``, as ``stored`` does, at a glance.

@@ -130,12 +130,16 @@ class Places:
                 self.storage.check()
                 with contextlib.suppress(StorageError):  # these keys may not look at them
                     self.storage.sweep()
-            if self._workplace is not self.storage:
-                publisher = Publisher(self._workplace, self.storage)
-                self._leftovers_told += publish_leftovers(publisher)
+            self.publish_leftovers()
         except StorageError as error:
             self.refused = True
             raise pytest.UsageError(str(error)) from None
+
+    def publish_leftovers(self) -> None:
+        """Bring what is left in the spool to the storage."""
+        if self._workplace is not self.storage:
+            publisher = Publisher(self._workplace, self.storage)
+            self._leftovers_told += publish_leftovers(publisher)
 
     def notices(self) -> list[str]:
         """Return what backend and storage have to tell since the last call."""

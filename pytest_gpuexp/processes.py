@@ -79,11 +79,23 @@ def children() -> list[int]:
 
 def start_time(pid: int) -> str | None:
     """Return when ``pid`` started, in clock ticks since boot; with the pid it names one process."""
+    fields = _stat(pid)
+    return fields[19] if fields else None
+
+
+def lives(pid: int, started: str) -> bool:
+    """Return whether the process that ``start_time`` gave ``started`` for has not ended yet."""
+    fields = _stat(pid)
+    return bool(fields) and fields[0] not in "ZX" and fields[19] == started
+
+
+def _stat(pid: int) -> list[str]:
+    """Return what the kernel tells of ``pid``, from its state on; [] where there is none."""
     try:
         stat = Path(f"/proc/{pid}/stat").read_text()
     except OSError:
-        return None
-    return stat.rpartition(")")[2].split()[19]
+        return []
+    return stat.rpartition(")")[2].split()
 
 
 def oom_kills() -> int:

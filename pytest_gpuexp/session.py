@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from pytest_gpuexp import reporting, results
+from pytest_gpuexp import reporting, results, survivors
 from pytest_gpuexp.closing import Closing
 from pytest_gpuexp.collection import ExperimentItem, ExperimentModule, Kit
 from pytest_gpuexp.configuring import read_options
@@ -22,6 +23,8 @@ from pytest_gpuexp.protocols import Display
 from pytest_gpuexp.records import RunSpec
 from pytest_gpuexp.resuming import Resuming
 from pytest_gpuexp.runs import Runs
+
+_LOOK_SECONDS = 0.2  # between two looks at whether another session's runs have ended
 
 
 class Controller:
@@ -53,7 +56,7 @@ class Controller:
         self._places = places = Places(config, self.settings)
         durable = self.settings.backend not in ("local", "in-process")
         resume = self.settings.resume
-        knowledge = Knowledge(places.storage, durable=durable, indexed=resume)
+        self._knowledge = knowledge = Knowledge(places.storage, durable=durable, indexed=resume)
         origins = Origins(config.rootpath)
         self._resuming = Resuming(self.settings, origins=origins, knowledge=knowledge)
         self._runs = Runs(
@@ -107,6 +110,7 @@ class Controller:
         if not items or self._places.judges_only:
             return  # xdist's controller collects when all has run already
         if self.settings.resume:
+            self._outwait([item.spec for item in items])
             self._resuming.make_plan(items)
         if self._in_xdist_worker:
             self._output["gpuexp_resumption"] = self._resuming.told
@@ -120,6 +124,20 @@ class Controller:
         if self.settings.resume and not self._only_plans:
             for path in dict.fromkeys(item.path for item in left):
                 self._places.announce(path)
+
+    def _outwait(self, specs: Sequence[RunSpec]) -> None:
+        """Let runs of other sessions come to their end first: nothing is run twice."""
+        alive = survivors.surviving((found := self._knowledge.on_their_way(specs)).values())
+        if not alive or self._only_plans:
+            return
+        runs = sum(handle in alive for handle in found.values())
+        self._display.notice(
+            f"{runs} of {len(specs)} runs are with another session, or outlived it; "
+            "their end is waited for (Ctrl-C leaves them alone)"
+        )
+        survivors.outwait(alive, sleep=time.sleep, every=_LOOK_SECONDS)
+        self._knowledge.forget()
+        self._places.publish_leftovers()
 
     @property
     def _output(self) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 from collections import Counter
 from pathlib import Path
@@ -448,6 +449,25 @@ def test_after_a_kill_each_run_is_executed_exactly_once(tmp_path: Path) -> None:
 
     assert 5 <= recorded < 8
     assert f"resume: {recorded} of 8 runs kept" in again.text
+    assert Counter(began(folder)) == {str(seed): 1 for seed in range(8)}
+    assert "8 passed" in again.text
+    assert again.code == 0
+
+
+def test_what_outlives_a_killed_session_is_waited_for_and_never_run_twice(tmp_path: Path) -> None:
+    folder = sessions.write(tmp_path, exp_long=LONG, conftest=WATCHED)
+    with sessions.started(folder, "--parallelism=2") as process:
+        sessions.until(lambda: len(began(folder)) >= 5)
+        os.kill(process.pid, signal.SIGKILL)
+
+    with sessions.started(folder, "--resume", changes={"PYTHONUNBUFFERED": "1"}) as process:
+        assert process.stdout is not None
+        told = next(line for line in process.stdout if b"waited for" in line).decode()
+        (folder / "go").touch()
+        again = sessions.ending(process, folder)
+
+    assert re.search(r" \d of 8 runs are with another session, or outlived it", told)
+    assert "resume: 5 of 8 runs kept, 3 to run" in again.text
     assert Counter(began(folder)) == {str(seed): 1 for seed in range(8)}
     assert "8 passed" in again.text
     assert again.code == 0
