@@ -6,9 +6,10 @@ import hashlib
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from pytest_gpuexp.parts import Chain, Module
+from pytest_gpuexp.parts import Module
+from pytest_gpuexp.statements import Chain
 
-Start = tuple[Path, str]  # a file, and a name at its top level
+Start = tuple[Path, str]  # a file, and a name at its top level; "" for what its import does
 Locate = Callable[[str], Path | None]  # the project's file of a module's dotted name
 
 
@@ -31,7 +32,10 @@ class Tracer:
         """
         walk = _Walk(self._module, self._locate)
         for path, name in starts:
-            walk.reach(self._module(path), name)
+            if name:
+                walk.reach(self._module(path), name)
+            else:
+                walk.enter(self._module(path))
         walk.finish()
         reached = {
             self._name(path): _digest(self._module(path), numbers)
@@ -63,6 +67,7 @@ class _Walk:
         self._locate = locate
         self._left: list[tuple[Module, int]] = []
         self._asked: set[tuple[Path, Chain]] = set()
+        self._whole: set[Path] = set()
 
     def finish(self) -> None:
         """Follow all that is left to follow."""
@@ -74,17 +79,26 @@ class _Walk:
             for chain in part.chains:
                 self._use(module, chain)
             if part.opaque:
-                self._take(module, range(len(module)))
+                self._take_whole(module)
 
     def reach(self, module: Module, name: str, rest: Chain = ()) -> None:
         """Reach ``name`` of ``module``, of which ``rest`` is taken."""
-        self._enter(module)
+        self.enter(module)
         if name in module.bound:
             self._use(module, (name, *rest))
         else:
-            self._take(module, range(len(module)))
-            for dotted in module.stars:
-                self._follow(module, dotted, ())
+            self._take_whole(module)
+
+    def _take_whole(self, module: Module) -> None:
+        """Reach all of ``module`` and all that it imports: what is used of it cannot be told."""
+        if module.path in self._whole:
+            return
+        self._whole.add(module.path)
+        self._take(module, module.whole)
+        for name in module.aliases:
+            self._use(module, (name,))
+        for dotted in module.stars:
+            self._follow(module, dotted, ())
 
     def _use(self, module: Module, chain: Chain) -> None:
         if (module.path, chain) in self._asked:
@@ -98,7 +112,7 @@ class _Walk:
             for dotted in module.stars:
                 self._follow(module, dotted, ())
 
-    def _enter(self, module: Module) -> None:
+    def enter(self, module: Module) -> None:
         """Reach what the import of ``module`` does, whoever imports it."""
         if module.path in self.reached:
             return
@@ -106,7 +120,7 @@ class _Walk:
         self._take(module, module.effects)
         for dotted in module.imported:
             for _, path in self._files(module, _words(dotted)):
-                self._enter(self._module(path))
+                self.enter(self._module(path))
 
     def _take(self, module: Module, numbers: Iterable[int]) -> None:
         new = [number for number in numbers if number not in self.reached[module.path]]
@@ -118,15 +132,19 @@ class _Walk:
         words = [*_words(dotted), *rest]
         files = self._files(module, words)
         for _, path in files:
-            self._enter(self._module(path))
+            self.enter(self._module(path))
         if not files:
             return
+        for length, path in files[:-1]:  # a package may bind a name that one of its files has
+            if words[length] in self._module(path).bound:
+                self._use(self._module(path), tuple(words[length:]))
         length, path = files[-1]
         found = self._module(path)
         if length == len(words):  # the module is used as a value
-            self._take(found, range(len(found)))
-            for star in found.stars:
-                self._follow(found, star, ())
+            self._take_whole(found)
+            for below in module.aliases.get("", ()):  # `import a.b` makes b an attribute of a
+                if below.startswith(f"{dotted}."):
+                    self._follow(module, below, ())
         else:
             self.reach(found, words[length], tuple(words[length + 1 :]))
 
@@ -154,7 +172,7 @@ def _words(dotted: str) -> list[str]:
 
 
 def _digest(module: Module, numbers: Iterable[int]) -> str:
-    # By name, so that a function may be moved within its file; what is bound twice keeps its order.
-    ordered = sorted(numbers, key=lambda number: (module.part(number).names, number))
+    # Definitions by name, so that they may be moved within their file; all else in its order.
+    ordered = sorted(numbers, key=lambda number: (module.defined(number), number))
     text = "\n".join(module.part(number).text for number in ordered)
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,6 +16,16 @@ from pytest_gpuexp import binding
 from pytest_gpuexp.collection import ExperimentItem
 from pytest_gpuexp.fingerprint import Start, Tracer
 
+_ALL = "*"  # bound by nothing, so all of the file counts
+_XUNIT = ("setup_module", "setup_function", "teardown_module", "teardown_function")
+# Hooks of a conftest that can change what a handler finds; the others plan, select and report.
+_HOOKS = (
+    "pytest_configure",
+    "pytest_sessionstart",
+    "pytest_runtest",
+    "pytest_fixture",
+    "pytest_py",
+)
 _INSTALLED = {"site-packages", "dist-packages"}
 
 
@@ -38,11 +50,28 @@ class Origins:
         yield item.path, item.spec.function
         module = item.parent
         assert isinstance(module, pytest.Module)  # ExperimentModule makes these items
+        handler = inspect.unwrap(getattr(module.obj, item.spec.function))
+        at_will = "request" in inspect.signature(handler).parameters  # it may ask for any fixture
+        yield from ((item.path, name) for name in _XUNIT if name in vars(module.obj))
+        if at_will:
+            yield item.path, _ALL
+        for plugin in item.config.pluginmanager.get_plugins():
+            path = Path(getattr(plugin, "__file__", None) or "")
+            if path.name == "conftest.py" and item.path.is_relative_to(path.parent):
+                yield path, _ALL if at_will else ""
+                yield from ((path, name) for name in vars(plugin) if name.startswith(_HOOKS))
         for function in binding.fixture_functions(module, item.spec):
-            code = getattr(function, "__code__", None)
-            path = Path(code.co_filename) if code is not None else None
-            if path is not None and self._is_ours(path):
-                yield path, function.__qualname__.partition(".")[0]
+            yield from self._fixture_starts(function)
+
+    def _fixture_starts(self, function: Callable[..., Any]) -> Iterator[Start]:
+        for one in (function, inspect.unwrap(function)):
+            code = getattr(one, "__code__", None)
+            module = sys.modules.get(getattr(one, "__module__", ""))
+            files = [getattr(code, "co_filename", None), getattr(module, "__file__", None)]
+            name = getattr(one, "__qualname__", _ALL).partition(".")[0]
+            for file in files:
+                if file is not None and self._is_ours(Path(file)):
+                    yield Path(file), name
 
     def _locate(self, dotted: str) -> Path | None:
         if dotted not in self._located:
@@ -67,10 +96,12 @@ class Origins:
     def _folders(self) -> list[str]:
         """The folders of the project in which its modules are looked for, once all is collected."""
         folders = [os.path.abspath(entry) for entry in (*sys.path, str(self._root))]
-        return [one for one in dict.fromkeys(folders) if Path(one).is_relative_to(self._root)]
+        root = self._root.resolve()
+        return [one for one in dict.fromkeys(folders) if Path(one).resolve().is_relative_to(root)]
 
     def _is_ours(self, path: Path) -> bool:
-        if path.suffix != ".py" or not path.is_relative_to(self._root):
+        path, root = path.resolve(), self._root.resolve()
+        if path.suffix != ".py" or not path.is_relative_to(root):
             return False
-        parts = path.relative_to(self._root).parts
+        parts = path.relative_to(root).parts
         return not _INSTALLED.intersection(parts) and "pytest_gpuexp" not in parts[:1]

@@ -124,10 +124,16 @@ def publish_leftovers(publisher: Publisher) -> list[str]:
 def open_spool(root: Path, url: str) -> LocalStorage:
     """Return the spool of the storage ``url`` below ``root``; git is told to leave it alone."""
     folder = root / ".gpuexp"
-    folder.mkdir(parents=True, exist_ok=True)
     ignore = folder / ".gitignore"
-    if not ignore.exists():
-        ignore.write_text("*\n")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if not ignore.exists():
+            ignore.write_text("*\n")
+    except OSError as error:
+        raise StorageError(
+            f"finished runs wait in {folder} for their way to {url}, and it cannot be made: "
+            f"{error.strerror}. Make the folder writable, or choose another --rootdir."
+        ) from error
     return LocalStorage(folder / "spool" / url.partition("://")[2])
 
 

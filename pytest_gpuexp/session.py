@@ -102,6 +102,9 @@ class Controller:
         if self._in_xdist_worker:
             self._output["gpuexp_experiments"] = len(self.kit.modules)
             items[:] = [item for item in items if not isinstance(item, Judge)]
+            # Before xdist hears what was collected, and lets workers that have planned begin: their
+            # claims would pass for those of another session.
+            self._plan(runs)
 
     @pytest.hookimpl(trylast=True)
     def pytest_collection_finish(self, session: pytest.Session) -> None:
@@ -109,12 +112,10 @@ class Controller:
         items = [item for item in session.items if isinstance(item, ExperimentItem)]
         if not items or self._places.judges_only:
             return  # xdist's controller collects when all has run already
-        if self.settings.resume:
-            self._outwait([item.spec for item in items])
-            self._resuming.make_plan(items)
         if self._in_xdist_worker:
             self._output["gpuexp_resumption"] = self._resuming.told
         else:
+            self._plan(items)
             self._show(_by_experiment(items))
             for notice in self._places.notices():
                 self._display.notice(notice)
@@ -124,6 +125,12 @@ class Controller:
         if self.settings.resume and not self._only_plans:
             for path in dict.fromkeys(item.path for item in left):
                 self._places.announce(path)
+
+    def _plan(self, items: Sequence[ExperimentItem]) -> None:
+        """Decide which of ``items`` are kept, where the session resumes."""
+        if self.settings.resume and items and not self._places.judges_only:
+            self._outwait([item.spec for item in items])
+            self._resuming.make_plan(items)
 
     def _outwait(self, specs: Sequence[RunSpec]) -> None:
         """Let runs of other sessions come to their end first: nothing is run twice."""
@@ -189,10 +196,10 @@ class Controller:
                 "this process is a worker of another pytest-gpuexp session and would start workers "
                 "of its own. Run pytest on experiments outside of a handler."
             )
-        self._resuming.report_kept(session, items)
         left = self._resuming.runs(items)
         if left:
             self._runs.carry_out(session, left)
+        self._resuming.report_kept(session, items)  # last, or -x would stop at what failed before
 
     def judge_alone(self, session: pytest.Session, *, resumption: Sequence[str]) -> None:
         """Judge from the storage what the workers ran (xdist's controller).

@@ -11,6 +11,7 @@ from pytest_gpuexp.errors import StorageError
 
 SCHEME = "s3://"
 ENDPOINT = "https://t3.storage.dev"
+_ADDRESS = re.compile(r"https?://(\[[0-9A-Fa-f:.]+\]|[\w.-]+)(:\d{1,5})?(/[\w./-]*)?")
 _BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,62}")
 
 # What is looked for, in this order; the first name of each is the one to advise.
@@ -106,6 +107,11 @@ def _problems(values: Mapping[str, str]) -> list[str]:
         problems.append("TMGG_TIGRIS_ADDRESSING is neither 'virtual' nor 'path'")
     if not values["endpoint"].startswith(("http://", "https://")):
         problems.append("TMGG_TIGRIS_ENDPOINT is no address that begins with https:// or http://")
+    elif not _ADDRESS.fullmatch(values["endpoint"]):  # not shown: there may be a key in it
+        problems.append(
+            "TMGG_TIGRIS_ENDPOINT is more than an address: write https://host:port, without user, "
+            "key, question mark or blanks"
+        )
     if not re.fullmatch(r"\d+(\.\d+)?", values["patience"]):
         problems.append("TMGG_TIGRIS_PATIENCE is no number of seconds")
     return problems

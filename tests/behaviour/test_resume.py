@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import signal
 from collections import Counter
 from pathlib import Path
@@ -500,3 +501,142 @@ def test_an_interrupted_run_is_run_again_as_cancelled(tmp_path: Path) -> None:
     assert "  2 cancelled before\n" in again.text
     assert "  3 new\n" in again.text
     assert again.code == 0
+
+
+ORIGINS = {
+    "conftest": """
+        import functools
+        import os
+        import pytest
+        from making import make, timed
+
+        os.environ["LR"] = "1.0"
+
+        def pytest_runtest_setup(item):
+            os.environ["WD"] = "2.0"
+
+        @pytest.fixture
+        @functools.cache
+        def cached():
+            return 3.0
+
+        @pytest.fixture
+        @timed
+        def wrapped():
+            return 4.0
+
+        made = make(5.0)
+
+        def pytest_report_header():
+            return "9.0"
+    """,
+    "making": """
+        import functools
+        import pytest
+
+        def timed(function):
+            @functools.wraps(function)
+            def inner():
+                return function()
+            return inner
+
+        def make(value):
+            @pytest.fixture
+            def inner():
+                return value
+            return inner
+    """,
+    "exp_origins": """
+        STATE = {}
+
+        def setup_module():
+            STATE["x"] = 6.0
+
+        def exp_origins(runner, cached, wrapped, made):
+            assert made
+    """,
+}
+
+
+def test_what_conftests_and_setups_do_counts_and_what_they_report_does_not(
+    tmp_path: Path,
+) -> None:
+    sessions.write(tmp_path, **ORIGINS)
+    sessions.run(tmp_path)
+    told = {}
+
+    for name, number in [("conftest", n) for n in (1, 2, 3, 4, 5, 9)] + [("exp_origins", 6)]:
+        path = tmp_path / f"{name}.py"
+        text = path.read_text()
+        path.write_text(text.replace(f"{number}.0", f"{number}.5"))
+        told[number] = sessions.run(tmp_path, "--resume", "--dry-run").text
+        path.write_text(text)
+
+    for number in (1, 2, 3, 4, 5):
+        assert "1 stale: conftest.py changed" in told[number], number
+    assert "1 stale: exp_origins.py changed" in told[6]
+    assert "1 of 1 run kept" in told[9]
+
+
+def test_x_lets_the_runs_that_are_missing_run_before_it_stops(done: Path) -> None:
+    (done / "exp_late.py").write_text("def exp_late(runner):\n    assert runner.seed == 0\n")
+
+    again = sessions.run(done, "--resume", "-x")
+
+    assert "PASSED exp_late.py::exp_late" in again.text
+    assert "FAILED exp_c1.py::exp_swept[lr:2-seed:1]" in again.text
+    assert again.code == 1
+
+
+def test_an_index_of_records_that_were_deleted_speaks_for_no_new_ones(tmp_path: Path) -> None:
+    source = """
+        from pathlib import Path
+
+        def exp_read(runner):
+            runner.log_metrics({"x": float(Path("data.txt").read_text())})
+            assert True
+    """
+    sessions.write(tmp_path, exp_read=source)
+    (tmp_path / "data.txt").write_text("1.0")
+    sessions.run(tmp_path, "--resume")
+    for kind in ("records", "jobs", "runs"):
+        shutil.rmtree(tmp_path / "results/exp_read" / kind)
+    (tmp_path / "data.txt").write_text("7.0")
+    sessions.run(tmp_path)
+
+    again = sessions.run(tmp_path, "--resume")
+
+    assert "1 of 1 run kept" in again.text
+    assert "x: 7.0" in (tmp_path / "results/exp_read/results.yaml").read_text()
+
+
+def test_xdist_workers_do_not_wait_for_each_other(tmp_path: Path) -> None:
+    sessions.write(
+        tmp_path,
+        exp_slow="""
+            import time
+            from pathlib import Path
+            from pytest_gpuexp import seeds
+
+            @seeds(4)
+            def exp_slow(runner, seed):
+                Path(f"began-{seed}").touch()
+                while len(list(Path().glob("began-*"))) < 2:
+                    time.sleep(0.01)
+                assert True
+        """,
+        conftest="""
+            import time
+            import pytest
+
+            @pytest.hookimpl(trylast=True)
+            def pytest_collection_finish(session):
+                if getattr(session.config, "workerinput", {}).get("workerid") == "gw1":
+                    time.sleep(1)
+        """,
+    )
+
+    ended = sessions.run(tmp_path, "-n", "2", "--dist=worksteal", "--resume")
+
+    assert "another session" not in ended.text
+    assert "4 passed" in ended.text

@@ -87,3 +87,14 @@ def test_keys_in_an_address_are_refused_and_not_repeated() -> None:
         split_url("s3://key:hidden@bucket/prefix")
 
     assert "hidden" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "endpoint",
+    ["http://user:hidden@here", "https://here/?secret=hidden", "https://here ", "https://h:hidden"],
+)
+def test_an_endpoint_that_is_more_than_an_address_is_refused_unseen(endpoint: str) -> None:
+    with pytest.raises(StorageError, match="TMGG_TIGRIS_ENDPOINT is more than an") as caught:
+        read_access({**KEYS, "TMGG_TIGRIS_ENDPOINT": endpoint}, bucket="b")
+
+    assert "hidden" not in str(caught.value)

@@ -34,7 +34,7 @@ def test_a_snapshot_that_lives_survives(snapshot: subprocess.Popen[bytes]) -> No
     assert surviving([alive, alive]) == {alive}
 
 
-@pytest.mark.parametrize("lost", ["", "4711", ":", "x:1", f"{os.getpid()}:1", "call-abc"])
+@pytest.mark.parametrize("lost", ["", "4711", ":", "x:1", "1:1", "call-abc"])
 def test_another_process_of_the_same_pid_and_other_handles_do_not(lost: str) -> None:
     assert surviving([lost]) == set()
 
