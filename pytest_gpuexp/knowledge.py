@@ -8,7 +8,6 @@ from pytest_gpuexp import recording
 from pytest_gpuexp.ledger import Ledger
 from pytest_gpuexp.plan import Known
 from pytest_gpuexp.protocols import Storage
-from pytest_gpuexp.record_index import index_name
 from pytest_gpuexp.records import UNFINISHED, ExperimentResult, RunSpec
 
 
@@ -77,18 +76,13 @@ class Knowledge:
 
     def save(self) -> None:
         """Let the next session find this one's records in the index."""
-        saved = set()
-        for experiment_id in {result.experiment_id for result in self.results.values()}:
-            # Where records were deleted, numbers begin anew: an index must not hold the old ones.
-            if self._indexed or self._storage.exists(index_name(experiment_id)):
-                saved.add(experiment_id)
+        # Where records were deleted, numbers begin anew: an index must not hold the old ones.
+        ledgers = {key: ledger for key, ledger in self._ledgers.items() if ledger.has_index}
         for result in self.results.values():
-            if result.published and result.experiment_id in saved:
-                name = recording.record_name(result)
-                self.ledger(result.experiment_id).index.add(name, result)
-        for experiment_id, ledger in self._ledgers.items():
-            if self._indexed or experiment_id in saved:
-                ledger.index.save()
+            if result.published and result.experiment_id in ledgers:
+                ledgers[result.experiment_id].index.add(recording.record_name(result), result)
+        for ledger in ledgers.values():
+            ledger.index.save()
 
     def known(self, specs: Iterable[RunSpec]) -> dict[str, ExperimentResult]:
         """Return the newest result of each of one experiment's ``specs`` that has one.

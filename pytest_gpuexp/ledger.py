@@ -12,7 +12,7 @@ from pytest_gpuexp import documents
 from pytest_gpuexp.errors import RecordInvalid, StorageError
 from pytest_gpuexp.plan import Glance
 from pytest_gpuexp.protocols import Storage
-from pytest_gpuexp.record_index import RecordIndex
+from pytest_gpuexp.record_index import RecordIndex, index_name
 from pytest_gpuexp.records import UNFINISHED, Attempt, ExperimentResult, Job, Plain, RunSpec
 
 _ENDING = ".yaml"
@@ -33,6 +33,7 @@ class Ledger:
         self._storage = storage
         self._id = experiment_id
         self._indexed = indexed
+        self.has_index = indexed or storage.exists(index_name(experiment_id))
         self._records = _attempts(storage.list(f"{experiment_id}/records"))
         jobs = _attempts(storage.list(f"{experiment_id}/jobs"))
         self._last = {

@@ -179,7 +179,7 @@ def test_collect_only_shows_the_plan_and_starts_nothing(done: Path) -> None:
         ("exp_c1", "grid(lr=[1, 2])", "grid(  lr=[1, 2, ] )"),
         ("helper", "return 0", "return 1"),
         ("helper", "def fit(lr):", "def fit(lr):  # as before"),
-        ("conftest", "import pytest", "import pytest\n\n    def pytest_configure(config): pass"),
+        ("conftest", "import pytest", "import pytest\n\n    def pytest_report_header(): pass"),
     ],
     ids=["comment", "docstring", "threshold", "criterion", "grid", "unused", "comments", "hook"],
 )
@@ -291,14 +291,6 @@ def test_what_only_resume_can_give_is_refused_without_it(tmp_path: Path, argumen
     assert ran(tmp_path) == []
 
 
-def test_a_kept_failure_stops_a_session_with_x(done: Path) -> None:
-    again = sessions.run(done, "--resume", "--seeds", "3", "-x")
-
-    assert again.code == 1
-    assert "stopping after 1 failures" in again.text
-    assert ran(done) == []
-
-
 def test_last_failed_selects_and_resume_keeps(tmp_path: Path) -> None:
     sessions.run(project(tmp_path), cache=True)
     ran(tmp_path)
@@ -354,7 +346,7 @@ def test_stubs_are_neither_kept_nor_resumed(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "damage",
     [
-        lambda text: text[: len(text) // 2],
+        lambda text: text[:200],
         lambda text: "{not: [yaml",
         lambda text: text.replace("version: 1", "version: 0"),
         lambda text: "",
