@@ -176,7 +176,7 @@ class LocalBackend:
             self._running.pop(message["done"], None)
             attempt, job = self._tasks.pop(message["done"])
             try:
-                finished[job] = transport.outcome_from_plain(message["outcome"])
+                finished[job] = transport.outcome_from_plain(message["outcome"], attempt)
             # One run's reply must not end the others.
             except (RecordInvalid, LookupError, TypeError) as error:
                 result = self._ended(attempt, "failed", str(error), time.time())
