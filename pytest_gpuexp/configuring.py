@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import TypeVar, cast
 
@@ -14,8 +15,9 @@ from pytest_gpuexp.errors import UsageProblems
 from pytest_gpuexp.gpus import visible_gpus
 from pytest_gpuexp.options import destination
 from pytest_gpuexp.overrides import Overrides, parse_overrides
+from pytest_gpuexp.project import read_project
 from pytest_gpuexp.settings import Isolation, Settings
-from pytest_gpuexp.tiers import find_tier, parse_duration
+from pytest_gpuexp.tiers import TIERS, Tier, find_tier, parse_duration
 
 T = TypeVar("T")
 _TRUE, _FALSE = {"1", "true", "yes", "on"}, {"0", "false", "no", "off"}
@@ -59,7 +61,13 @@ def _read_settings(
         problems += _resume_only(config)
     backend, reason = _backend(config, value("backend"))
     timeout = _read("run-timeout", value, parse_duration, problems)
-    tier = _read("gpu", value, find_tier, problems)
+    root = Path(config.rootpath)
+    tiers: Mapping[str, Tier] = TIERS
+    try:
+        tiers = read_project(root).tiers
+    except UsageProblems as error:
+        problems += [f"{error.subject}: {problem}" for problem in error.problems]
+    tier = _read("gpu", value, partial(find_tier, tiers=tiers), problems)
     return Settings(
         backend=backend,
         reason=reason,
@@ -73,7 +81,8 @@ def _read_settings(
         resume=resume and not stub,
         any_code=bool(config.getoption("gpuexp_any_code", False)),
         rerun=config.getoption("gpuexp_rerun", None),
-        root=Path(config.rootpath),
+        root=root,
+        tiers=tiers,
         invocation_dir=Path(config.invocation_params.dir),
         gpus=visible_gpus(environ),
         cores=_cores(),
