@@ -22,13 +22,16 @@ class Dispatch:
         backend: Backend,
         *,
         parallelism: int,
-        on_submitted: Callable[[Attempt, Job], None],
+        on_handle: Callable[[Attempt, str], None],
         poll_seconds: float = 0.2,
     ) -> None:
-        """Hold at most ``parallelism`` attempts, and what the backend wants ahead, in flight."""
+        """Hold at most ``parallelism`` attempts, and what the backend wants ahead, in flight.
+
+        ``on_handle`` learns what finds an attempt again, as soon as the backend knows.
+        """
         self._backend = backend
         self._most = parallelism + backend.lookahead
-        self._on_submitted = on_submitted
+        self._on_handle = on_handle
         self._poll_seconds = poll_seconds
         self.flying: dict[Job, Attempt] = {}
 
@@ -47,7 +50,8 @@ class Dispatch:
                     break
                 job = self._backend.submit(attempt)
                 self.flying[job] = attempt
-                self._on_submitted(attempt, job)
+                if job.handle:
+                    self._on_handle(attempt, job.handle)
             if not self.flying:
                 return
             yield self._collect(self._poll_seconds)
@@ -64,4 +68,8 @@ class Dispatch:
 
     def _collect(self, seconds: float) -> list[tuple[Attempt, Outcome]]:
         finished = self._backend.poll(self.flying.keys(), timeout=seconds)
+        if handles := self._backend.handles():
+            for attempt in self.flying.values():
+                if attempt.key in handles:
+                    self._on_handle(attempt, handles[attempt.key])
         return [(self.flying.pop(job), outcome) for job, outcome in finished.items()]

@@ -13,7 +13,7 @@ from pytest_gpuexp.errors import RecordInvalid, StorageError
 from pytest_gpuexp.plan import Glance
 from pytest_gpuexp.protocols import Storage
 from pytest_gpuexp.record_index import RecordIndex, index_name
-from pytest_gpuexp.records import UNFINISHED, Attempt, ExperimentResult, Job, Plain, RunSpec
+from pytest_gpuexp.records import UNFINISHED, Attempt, ExperimentResult, Plain, RunSpec
 
 _ENDING = ".yaml"
 
@@ -87,12 +87,13 @@ class Ledger:
             "Look for another session that runs the same experiment."
         )
 
-    def submitted(self, attempt: Attempt, job: Job) -> None:
-        """Keep the handle by which a later session finds ``job`` again."""
+    def submitted(self, attempt: Attempt, handle: str) -> None:
+        """Keep the handle by which a later session finds ``attempt`` again, in place of another."""
         name = self._job(attempt)
-        handle = f"handle: {json.dumps(job.handle)}\n"
-        intent = self._storage.read(name)
-        self._storage.write(name, intent + handle.encode(), durable=self._durable)
+        lines = self._storage.read(name).decode().splitlines(keepends=True)
+        intent = "".join(line for line in lines if not line.startswith("handle: "))
+        told = f"{intent}handle: {json.dumps(handle)}\n"
+        self._storage.write(name, told.encode(), durable=self._durable)
 
     def withdraw(self, attempt: Attempt) -> None:
         """Take back a claim whose attempt never began."""

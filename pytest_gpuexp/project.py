@@ -6,21 +6,21 @@ import re
 import sys
 import tomllib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from pytest_gpuexp.errors import UsageProblems
 from pytest_gpuexp.tiers import TIERS, Tier, find_tier, parse_duration
 
-SECRET_KEYS: Mapping[str, tuple[str, ...]] = {
-    "tigris-credentials": (
+SECRET_KEYS: Mapping[str, Sequence[str]] = {
+    "tigris-credentials": [
         "TMGG_TIGRIS_BUCKET",
         "TMGG_TIGRIS_ACCESS_KEY",
         "TMGG_TIGRIS_SECRET_KEY",
-    ),
-    "wandb-credentials": ("WANDB_API_KEY",),
-    "wandb-api-key": ("WANDB_API_KEY",),
+    ],
+    "wandb-credentials": ["WANDB_API_KEY"],
+    "wandb-api-key": ["WANDB_API_KEY"],
 }
 _WHERE = "[tool.gpuexp] of pyproject.toml"
 
@@ -168,3 +168,17 @@ _MODAL_CHECKS: Mapping[str, _Check] = {
     "region": _TEXT,
     "exclude": _LIST,
 }
+
+
+def to_plain(project: Project) -> dict[str, Any]:
+    """Return ``project`` as JSON values."""
+    return asdict(project)
+
+
+def from_plain(data: Mapping[str, Any]) -> Project:
+    """Return the project that ``to_plain`` was given."""
+    modal: dict[str, Any] = {
+        k: tuple(v) if isinstance(v, list) else v for k, v in data["modal"].items()
+    }
+    tiers = {name: Tier(**said) for name, said in data["tiers"].items()}
+    return Project(name=data["name"], tiers=tiers, modal=Modal(**modal))

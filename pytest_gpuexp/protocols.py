@@ -22,7 +22,8 @@ class Backend(Protocol):
     def submit(self, attempt: Attempt) -> Job:
         """Take ``attempt`` and return at once; its outcome comes by ``poll``.
 
-        The job's handle is kept beside the backend's, or is "" where that one says it all.
+        The job's handle is kept in place of the backend's, or is "" where that one says it all or
+        a better one comes by ``handles``.
 
         Raises:
             BackendUnavailable: the backend takes no more runs in this session.
@@ -33,6 +34,13 @@ class Backend(Protocol):
         """Return the outcomes of those ``jobs`` that have ended, each job once.
 
         Waits up to ``timeout`` seconds for the first; an empty dict says that none has ended.
+        """
+        ...
+
+    def handles(self) -> Mapping[str, str]:
+        """Return the handles that have become known since the last call, by attempt key.
+
+        Each is kept in place of the one before it; {} where ``handle`` says it all.
         """
         ...
 

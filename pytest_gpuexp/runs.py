@@ -20,7 +20,7 @@ from pytest_gpuexp.moments import utc
 from pytest_gpuexp.origins import Origins
 from pytest_gpuexp.places import Places
 from pytest_gpuexp.protocols import Backend, Display
-from pytest_gpuexp.records import Attempt, ExperimentResult, Job, Outcome
+from pytest_gpuexp.records import Attempt, ExperimentResult, Outcome
 from pytest_gpuexp.settings import Settings
 
 
@@ -66,7 +66,7 @@ class Runs:
         by_run = {item.spec.run_id: item for item in items}
         backend = self._open_backend(items)
         dispatch = Dispatch(
-            backend, parallelism=self._places.parallelism, on_submitted=self._submitted
+            backend, parallelism=self._places.parallelism, on_handle=self._keep_handle
         )
         self.dispatching = True
         with terminable():
@@ -93,7 +93,7 @@ class Runs:
                 modules=dict(sys.modules),
                 devices=self._settings.gpus,
             )
-            self._backend = self._places.open(documents.dump({"provenance": facts}))
+            self._backend = self._places.open(documents.dump({"provenance": facts}), items)
         self._places.will_run(items)
         return self._backend
 
@@ -117,9 +117,8 @@ class Runs:
             fingerprint=self._origins.fingerprint(item),
         )
 
-    def _submitted(self, attempt: Attempt, job: Job) -> None:
-        if job.handle:
-            self._knowledge.ledger(attempt.spec.experiment_id).submitted(attempt, job)
+    def _keep_handle(self, attempt: Attempt, handle: str) -> None:
+        self._knowledge.ledger(attempt.spec.experiment_id).submitted(attempt, handle)
 
     def _finish(self, item: ExperimentItem, outcome: Outcome) -> None:
         result = outcome.result
