@@ -93,15 +93,19 @@ class Apps:
     ) -> Message:
         app = holding.found(self._holdings.apps, request.app_id, "App")
         left = set(app.function_ids.values()) - set(request.function_ids.values())
-        app.state = _WORDS[request.app_state]
+        # A served app is published again without a state.
+        app.state = _WORDS.get(request.app_state, app.state)
+        is_listed_anew = dict(request.function_ids) != app.function_ids
         app.function_ids = dict(request.function_ids)
         app.class_ids = dict(request.class_ids)
         app.name = request.name or app.name
         app.heartbeat_at = time.time()
-        for function_id in app.function_ids.values():
-            self._publish(self._holdings.functions[function_id])
-        deployed_at = time.time() if app.state == "deployed" else 0.0
-        if deployed_at:
+        functions = [self._holdings.functions[each] for each in app.function_ids.values()]
+        changed = [self._publish(each) for each in functions]
+        # What is deployed as it was makes no version, which the client tells by a time of 0.
+        deployed_at = 0.0
+        if app.state == "deployed" and (is_listed_anew or any(changed) or not app.versions):
+            deployed_at = time.time()
             app.versions.append(self._version(app, request, deployed_at))
         self._keep(app)
         for function_id in left:
@@ -206,13 +210,16 @@ class Apps:
             if app.state in ("ephemeral", "initializing") and silent:
                 self.stop(app)
 
-    def _publish(self, function: world.Function) -> None:
-        if function.draft and function.draft != function.definition:
+    def _publish(self, function: world.Function) -> bool:
+        """Make the draft the definition; return whether that changes it."""
+        changed = bool(function.draft) and function.draft != function.definition
+        if changed:
             function.definition = function.draft
             function.revision += 1
         function.scheduling = b""
         self._holdings.keeper.save(function)
         self._scheduler.replace(function.function_id)
+        return changed
 
     def _version(
         self, app: world.App, request: api_pb2.AppPublishRequest, deployed_at: float

@@ -119,8 +119,9 @@ class Fleet:
             task.cancel()
         for container in self._holdings.containers.values():
             self.kill(container, "stopped")
-        for process in self._processes.values():
+        for task_id, process in self._processes.items():
             process.wait()
+            (self._holdings.folder("pids") / task_id).unlink(missing_ok=True)
         for file in self._files.values():
             file.close()
 
