@@ -48,13 +48,21 @@ class Dispatch:
                 if attempt is None:
                     exhausted = True
                     break
-                job = self._backend.submit(attempt)
-                self.flying[job] = attempt
-                if job.handle:
-                    self._on_handle(attempt, job.handle)
+                self.submit(attempt)
             if not self.flying:
                 return
             yield self._collect(self._poll_seconds)
+
+    def submit(self, attempt: Attempt) -> None:
+        """Hand ``attempt`` to the backend now: it takes the place of one that has just ended."""
+        job = self._backend.submit(attempt)
+        self.flying[job] = attempt
+        if job.handle:
+            self._on_handle(attempt, job.handle)
+
+    def adopt(self, attempt: Attempt, job: Job) -> None:
+        """Hold ``attempt``, which the backend has already, beside those that are submitted."""
+        self.flying[job] = attempt
 
     def cancel(self) -> list[tuple[Attempt, Outcome]]:
         """End what is in flight, and return how each attempt ended; waits about six seconds."""

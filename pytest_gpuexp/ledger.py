@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from types import MappingProxyType
 
@@ -16,6 +17,16 @@ from pytest_gpuexp.record_index import RecordIndex, index_name
 from pytest_gpuexp.records import UNFINISHED, Attempt, ExperimentResult, Plain, RunSpec
 
 _ENDING = ".yaml"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Intent:
+    """An attempt that was begun: by which backend, when (UTC), and what finds it again."""
+
+    number: int
+    backend: str
+    handle: str
+    submitted_at: str
 
 
 class Ledger:
@@ -108,17 +119,35 @@ class Ledger:
 
         Runs without such an attempt, or whose claim tells nothing, are left out.
         """
-        found: dict[str, str] = {}
-        for run_id in run_ids:
-            number = self._last.get(run_id)
-            if number is None or number in self._records.get(run_id, ()):
-                continue
+        return {run_id: intent.handle for run_id, intent in self.intents(run_ids).items()}
+
+    def intents(self, run_ids: Iterable[str]) -> dict[str, Intent]:
+        """Return the newest attempt of each of ``run_ids`` that was begun and has left no record.
+
+        Those whose claim cannot be read are left out, as it has nothing to be found by.
+        """
+        found: dict[str, Intent] = {}
+        for run_id in self.begun_newest(run_ids):
+            number = self._last[run_id]
             name = f"{self._id}/jobs/{run_id}.{number}.yaml"
             with contextlib.suppress(FileNotFoundError, RecordInvalid):  # withdrawn, or torn
-                intent = documents.load(self._storage.read(name), place=name)
-                if isinstance(intent, dict) and intent.get("handle"):
-                    found[run_id] = str(intent["handle"])
+                said = documents.load(self._storage.read(name), place=name)
+                if isinstance(said, dict) and said.get("handle"):
+                    found[run_id] = Intent(
+                        number=number,
+                        backend=str(said.get("backend", "")),
+                        handle=str(said["handle"]),
+                        submitted_at=str(said.get("submitted_at", "")),
+                    )
         return found
+
+    def begun_newest(self, run_ids: Iterable[str]) -> list[str]:
+        """Return those of ``run_ids`` whose newest attempt has left no record."""
+        return [
+            one
+            for one in run_ids
+            if one in self._last and self._last[one] not in self._records.get(one, ())
+        ]
 
     def glances(self, run_ids: Iterable[str]) -> tuple[dict[str, Glance], dict[str, str]]:
         """Return the newest record of each of ``run_ids``, as ``stored`` does, at a glance.

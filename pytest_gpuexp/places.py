@@ -23,7 +23,7 @@ from pytest_gpuexp.greeting import make_greeting
 from pytest_gpuexp.project import read_project
 from pytest_gpuexp.protocols import Backend, Storage
 from pytest_gpuexp.publishing import Publisher, open_spool, publish_leftovers
-from pytest_gpuexp.records import Attempt, Outcome, RunSpec
+from pytest_gpuexp.records import Attempt, Job, Outcome, RunSpec
 from pytest_gpuexp.settings import Settings
 from pytest_gpuexp.storage.access import SCHEME, split_url
 from pytest_gpuexp.storage.local import LocalStorage
@@ -93,6 +93,11 @@ class Places:
         publisher = Publisher(self._workplace, self.storage)
         self._published = PublishedBackend(backend, publisher, lose=self._lose)
         return self._published
+
+    def adopt(self, attempt: Attempt, handle: str) -> Job | None:
+        """Take over ``attempt`` of another session; None where it never began, and never will."""
+        assert isinstance(self._backend, ModalBackend)  # no other tells the handles of calls
+        return self._backend.adopt(attempt, handle)
 
     def will_run(self, items: Sequence[ExperimentItem]) -> None:
         """Know the order of ``items``: in this process a run's fixtures may serve the next."""

@@ -11,6 +11,7 @@ from pytest_gpuexp.records import UNFINISHED, RunSpec, Status
 Rerun = Literal["failed", "stale", "all"]
 Fingerprint = Mapping[str, str]  # file -> digest
 
+ADOPTED = "taken over, begun"
 NEW, KEPT, FAILED, UNREADABLE = "new", "kept", "failed before", "unreadable record"
 _CRASHED = ("failed", "timeout", "oom")
 _SHOWN_FILES = 3
@@ -30,12 +31,14 @@ class Known:
     """What is stored of some runs, by run id.
 
     ``records`` are the newest ones, ``unreadable`` the files of those that cannot be read, and
-    ``begun`` names runs of which an attempt was begun that has left no record.
+    ``begun`` names runs of which an attempt was begun that has left no record. ``elsewhere`` are
+    those of them whose attempt may be under way or have ended unseen, with the time of its begin.
     """
 
     records: Mapping[str, Glance] = field(default_factory=dict)
     unreadable: Mapping[str, str] = field(default_factory=dict)
     begun: Collection[str] = ()
+    elsewhere: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,7 +76,10 @@ def make_plan(
     plan = []
     for spec in specs:
         record = known.records.get(spec.run_id)
-        if spec.run_id in known.unreadable:
+        if spec.run_id in known.elsewhere:
+            reason = f"{ADOPTED} {known.elsewhere[spec.run_id]}"
+            plan.append(Planned(spec=spec, reason=reason))
+        elif spec.run_id in known.unreadable:
             reason = f"{UNREADABLE}: {known.unreadable[spec.run_id]}"
             plan.append(Planned(spec=spec, reason=reason))
         elif record is None or record.stub:

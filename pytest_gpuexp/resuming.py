@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, cast
 
 import pytest
@@ -55,7 +56,7 @@ class Resuming:
             for specs in experiments.values()
             for planned in make_plan(
                 specs,
-                self._knowledge.review(specs),
+                replace(self._knowledge.review(specs), elsewhere=self._elsewhere(specs)),
                 fingerprints,
                 any_code=self._settings.any_code,
                 rerun=self._settings.rerun,
@@ -66,6 +67,14 @@ class Resuming:
                 self._kept.add(planned.spec.run_id)
                 if planned.same_code:
                     self._knowledge.vouched.add(planned.spec.run_id)
+
+    def _elsewhere(self, specs: Sequence[RunSpec]) -> dict[str, str]:
+        if self._settings.backend != "modal":
+            return {}
+        intents = self._knowledge.intents(specs, backend="modal")
+        return {
+            run_id: intent.submitted_at[:16].replace("T", " ") for run_id, intent in intents.items()
+        }
 
     @property
     def resumption(self) -> list[tuple[str, str]]:

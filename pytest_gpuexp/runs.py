@@ -20,7 +20,7 @@ from pytest_gpuexp.moments import utc
 from pytest_gpuexp.origins import Origins
 from pytest_gpuexp.places import Places
 from pytest_gpuexp.protocols import Backend, Display
-from pytest_gpuexp.records import Attempt, ExperimentResult, Outcome
+from pytest_gpuexp.records import UNFINISHED, Attempt, ExperimentResult, Outcome
 from pytest_gpuexp.settings import Settings
 
 
@@ -51,6 +51,8 @@ class Runs:
         self._git = provenance.GitQuery(settings.root)
         self._backend: Backend | None = None
         self._counts: Counter[str] = Counter()
+        self._adopted: set[str] = set()  # runs
+        self._taken_over: set[str] = set()  # their attempts of earlier sessions
         self._refusal: StorageError | None = None
         self._done = 0
         self._total = 0
@@ -68,12 +70,15 @@ class Runs:
         dispatch = Dispatch(
             backend, parallelism=self._places.parallelism, on_handle=self._keep_handle
         )
+        self._adopt(items, dispatch)
         self.dispatching = True
         with terminable():
             try:
                 for ended in dispatch.run(self._attempts(items, backend)):
                     for attempt, outcome in ended:
-                        self._finish(by_run[attempt.spec.run_id], outcome)
+                        item = by_run[attempt.spec.run_id]
+                        if not self._again(item, attempt, outcome, dispatch, backend):
+                            self._finish(item, outcome)
                     self._show_progress(by_run, backend)
                     stop_where_asked(session)
                 if self._refusal is not None:
@@ -99,12 +104,45 @@ class Runs:
 
     def _attempts(self, items: Iterable[ExperimentItem], backend: Backend) -> Iterator[Attempt]:
         for item in items:
+            if item.spec.run_id in self._adopted:
+                continue
             try:
                 attempt = self._claim(item, backend)
             except StorageError as error:  # what runs already comes to its end, and is kept
                 self._refusal = error
                 return
             yield attempt
+
+    def _adopt(self, items: Sequence[ExperimentItem], dispatch: Dispatch) -> None:
+        """Take over what an earlier session has left with Modal."""
+        if not self._settings.resume or self._settings.backend != "modal":
+            return
+        specs = {item.spec.run_id: item.spec for item in items}
+        intents = self._knowledge.intents(specs.values(), backend="modal")
+        for run_id, intent in intents.items():
+            attempt = Attempt(spec=specs[run_id], number=intent.number)
+            job = self._places.adopt(attempt, intent.handle)
+            if job is None:
+                self._knowledge.ledger(specs[run_id].experiment_id).withdraw(attempt)
+            else:
+                self._adopted.add(run_id)
+                self._taken_over.add(attempt.key)
+                dispatch.adopt(attempt, job)
+
+    def _again(
+        self,
+        item: ExperimentItem,
+        attempt: Attempt,
+        outcome: Outcome,
+        dispatch: Dispatch,
+        backend: Backend,
+    ) -> bool:
+        """Run again what was taken over and is lost; return whether it is."""
+        if attempt.key not in self._taken_over or outcome.result.status not in UNFINISHED:
+            return False
+        self._display.notice(f"{item.name} runs again: {outcome.result.error_message}")
+        dispatch.submit(self._claim(item, backend))
+        return True
 
     def _claim(self, item: ExperimentItem, backend: Backend) -> Attempt:
         return self._knowledge.ledger(item.spec.experiment_id).claim(

@@ -12,6 +12,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -99,6 +100,8 @@ class _Worker:
         greeting = travelling.unpack(
             luggage, root=project, storage=self.storage.folder, gpus=gpus, sys_path=sys.path
         )
+        if not _is_installed(environ):  # it came as source, so pytest must be told of it
+            greeting["options"]["plugins"].append("pytest_gpuexp.plugin")
         self._told: Mapping[str, Any] = {}
         self._backend = LocalBackend(
             greeting=greeting,
@@ -199,6 +202,13 @@ def _relaying(log: Path) -> Iterator[Any]:
         yield relay
     finally:
         relay()
+
+
+def _is_installed(environ: Mapping[str, str]) -> bool:
+    """Return whether pytest finds the plugin by itself."""
+    if environ.get("PYTEST_DISABLE_PLUGIN_AUTOLOAD"):
+        return False
+    return any(one.name == "gpuexp" for one in entry_points(group="pytest11"))
 
 
 def _models(count: int) -> list[str]:

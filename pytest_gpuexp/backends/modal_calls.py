@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import json
 import queue
 import threading
@@ -17,6 +18,8 @@ from typing import Any
 PATIENCE_SECONDS = 900.0
 _FIRST_WAIT, _LONGEST_WAIT = 0.2, 15.0
 _CANCEL_SECONDS = 4.0
+_GLANCE_SECONDS, _ASK_SECONDS = 1.0, 60.0
+_IDLE_SECONDS = 1.0
 _LOG_AFTER_SECONDS = 2.0  # a call that ends sooner brings its log with its reply
 
 
@@ -42,6 +45,7 @@ class Calls:
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._calls: dict[str, Any] = {}
         self._cancelled: set[str] = set()
+        self._readers = 0
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(
             target=self._loop.run_forever, name="gpuexp-modal", daemon=True
@@ -50,13 +54,18 @@ class Calls:
 
     def spawn(self, key: str, function: Any, task: str, *, log: Path) -> None:
         """Call ``function`` with ``task`` and follow it; its output is added to ``log``."""
-        self._begin(key, lambda: function.spawn.aio(task), log)
+
+        async def spawn() -> tuple[Any, str]:
+            call = await function.spawn.aio(task)
+            return call, call.object_id
+
+        self._begin(key, spawn, log)
 
     def adopt(self, key: str, call_id: str, *, log: Path) -> None:
         """Follow the call ``call_id``, which another session has spawned."""
 
-        async def find() -> Any:
-            return _find(call_id)
+        async def find() -> tuple[Any, str]:
+            return _find(call_id), call_id
 
         self._begin(key, find, log)
 
@@ -101,16 +110,16 @@ class Calls:
 
     async def _follow(self, key: str, begin: Callable[[], Any], log: Path) -> None:
         began, call_id = time.time(), ""
-        reader: asyncio.Task[None] | None = None
         try:
-            call = await self._persist(begin)
-            self._know(key, call)
-            call_id = call.object_id
-            reader = self._loop.create_task(_read_log(call, log))
+            call, call_id = await self._persist(begin)
+            self._know(key, call, call_id)
+            self._loop.create_task(self._read_log(key, call, log))
             reply = await self._persist(lambda: self._get(key))
             other = _claimed_by(reply)
+            if other == "void":  # given up before it began, by a session that resumes
+                raise asyncio.CancelledError
             if other:  # an earlier spawn of ours, whose answer was lost, or another session's
-                self._know(key, _find(other))
+                self._know(key, _find(other), other)
                 reply = await self._persist(lambda: self._get(key))
             ended = Ended(key=key, call_id=call_id, began=began, reply=reply)
         except asyncio.CancelledError as error:
@@ -118,21 +127,22 @@ class Calls:
         # What is not ours to judge here is told as it came.
         except BaseException as error:  # noqa: BLE001
             ended = Ended(key=key, call_id=call_id, began=began, error=error)
-        if reader is not None:
-            reader.cancel()
-            await asyncio.wait([reader], timeout=_CANCEL_SECONDS)
         self._tasks.pop(key, None)
         self._calls.pop(key, None)
         self._ended.put(ended)
 
-    def _know(self, key: str, call: Any) -> None:
+    def _know(self, key: str, call: Any, call_id: str) -> None:
         self._calls[key] = call
-        self._known.put((key, call.object_id))
+        self._known.put((key, call_id))
         if key in self._cancelled:
             self._loop.create_task(_end(call))
 
     async def _get(self, key: str) -> str:
-        return str(await self._calls[key].get.aio())
+        # The client sees that an output has expired when its patience ends, and not before.
+        for seconds in itertools.chain([_GLANCE_SECONDS], itertools.repeat(_ASK_SECONDS)):
+            with contextlib.suppress(TimeoutError):
+                return str(await self._calls[key].get.aio(timeout=seconds))
+        raise AssertionError("it is asked for ever")
 
     async def _persist(self, attempt: Callable[[], Any]) -> Any:
         """Return what ``attempt`` gives, made again while nobody can be reached.
@@ -156,10 +166,40 @@ class Calls:
             if key in self._calls:
                 self._loop.create_task(_end(self._calls[key]))
 
+    async def _read_log(self, key: str, call: Any, log: Path) -> None:
+        """Add what ``call`` prints to ``log`` while it runs; the reply brings the whole of it."""
+        await asyncio.sleep(_LOG_AFTER_SECONDS)
+        last: Any = None
+        self._readers += 1
+        try:
+            while key in self._calls:
+                # One that is broken off would speak up when the client is closed.
+                async for entry in call.logs.stream.aio(timeout=_IDLE_SECONDS):
+                    if key not in self._calls:
+                        continue
+                    if last is None or entry.timestamp > last:  # a stream begins anew
+                        last = entry.timestamp
+                        log.parent.mkdir(parents=True, exist_ok=True)
+                        with log.open("a", encoding="utf-8") as file:
+                            file.write(entry.message)
+        # A log that is late is no reason to lose the run.
+        except Exception:  # noqa: BLE001
+            return
+        finally:
+            self._readers -= 1
+
     def _leave(self) -> None:
-        for task in asyncio.all_tasks(self._loop):
+        for task in self._tasks.values():
             task.cancel()
-        self._loop.call_later(0.1, self._loop.stop)
+        self._calls.clear()  # which ends the readers
+        self._loop.create_task(self._stop())
+
+    async def _stop(self) -> None:
+        for _ in range(30):
+            await asyncio.sleep(0.1)
+            if not self._readers:
+                break
+        self._loop.stop()
 
 
 def is_away(error: BaseException) -> bool:
@@ -188,17 +228,6 @@ def _find(call_id: str) -> Any:
 async def _end(call: Any) -> None:
     with contextlib.suppress(Exception):  # it has ended by itself, or nobody can be reached
         await asyncio.wait_for(call.cancel.aio(terminate_containers=True), _CANCEL_SECONDS)
-
-
-async def _read_log(call: Any, log: Path) -> None:
-    """Add what ``call`` prints to ``log`` while it runs; the reply brings the whole of it."""
-    await asyncio.sleep(_LOG_AFTER_SECONDS)
-    with contextlib.suppress(Exception):  # a log that is late is no reason to lose the run
-        log.parent.mkdir(parents=True, exist_ok=True)
-        async with contextlib.aclosing(call.logs.stream.aio()) as entries:
-            async for entry in entries:
-                with log.open("a", encoding="utf-8") as file:
-                    file.write(entry.message)
 
 
 def _claimed_by(reply: str) -> str:

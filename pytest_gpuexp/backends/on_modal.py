@@ -27,6 +27,9 @@ _OURS_TO_SAY = (
 )  # of provenance; the rest the container knows
 
 
+_VOID = "void"  # claimed by nobody who runs it
+
+
 class ModalBackend:
     """Runs attempts as calls of the project's deployed app.
 
@@ -128,6 +131,37 @@ class ModalBackend:
         function = self._service.binding(spec.tier, limit)
         self._calls.spawn(attempt.key, function, json.dumps(task), log=self._log(attempt))
         return job
+
+    def adopt(self, attempt: Attempt, handle: str) -> Job | None:
+        """Follow the call of another session that ``handle`` finds; None where none ever begins.
+
+        Where that session was killed before it knew the call, whoever has the claim decides: a call
+        that has begun has it; if we take it, a call that begins later finds it taken, and leaves.
+
+        Raises:
+            BackendUnavailable: Modal cannot say.
+        """
+        token, _, call_id = handle.partition(":")
+        if not call_id:
+            call_id = self._claimant(f"{token}/{attempt.key}")
+        if call_id == _VOID:
+            return None
+        job = Job(key=attempt.key, backend=self.name, handle=handle)
+        self._flying[attempt.key] = attempt, job, self._clock()
+        self._calls.adopt(attempt.key, call_id, log=self._log(attempt))
+        return job
+
+    def _claimant(self, claim: str) -> str:
+        try:
+            claims = self._service.claims()
+            if claims.put(claim, _VOID, skip_if_exists=True):
+                return _VOID
+            return str(claims.get(claim))
+        except Exception as error:
+            raise BackendUnavailable(
+                f"Modal cannot say whether {claim} has begun: {type(error).__name__}: {error}. "
+                "Nothing was run again; try once more."
+            ) from error
 
     def handles(self) -> dict[str, str]:
         """Return what finds calls again that were spawned since this was asked, by attempt key."""

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import os
-import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -117,7 +115,9 @@ def test_a_cancelled_call_ends_at_once(
     with pytest.raises(modal.exception.RemoteError):
         call.get(timeout=10)
     if terminate:
-        psutil.wait_procs([psutil.Process(container["pid"])] if psutil.pid_exists(container["pid"]) else [], 5)
+        psutil.wait_procs(
+            [psutil.Process(container["pid"])] if psutil.pid_exists(container["pid"]) else [], 5
+        )
         assert container["task_id"] not in {each["task_id"] for each in server.containers()}
 
 
@@ -193,7 +193,10 @@ def test_a_client_puts_lists_gets_and_removes_files_of_a_volume(
     with volume.batch_upload() as batch:
         batch.put_file(tmp_path / "one.txt", "/folder/one.txt")
 
-    assert [each.path for each in volume.listdir("/", recursive=True)] == ["folder", "folder/one.txt"]
+    assert [each.path for each in volume.listdir("/", recursive=True)] == [
+        "folder",
+        "folder/one.txt",
+    ]
     assert b"".join(volume.read_file("folder/one.txt")) == b"one"
     with pytest.raises(FileExistsError), volume.batch_upload() as batch:
         batch.put_file(tmp_path / "one.txt", "/folder/one.txt")
@@ -249,4 +252,3 @@ def test_a_container_has_its_own_home_and_leaves_nothing_on_the_machine(function
     assert "/root/example_app.py" in listed
     assert not Path("/root/example_app.py").exists()
     assert not Path("/results").exists()
-

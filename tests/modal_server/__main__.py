@@ -16,11 +16,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.modal_server", description=__doc__)
     parser.add_argument("--port", type=int, default=0, help="gRPC; 0 takes a free one")
     parser.add_argument("--control-port", type=int, default=0, help="faults and blobs, by HTTP")
-    parser.add_argument("--root", type=Path, required=True, help="all state; server.json says the ports")
+    parser.add_argument(
+        "--root", type=Path, required=True, help="all state; server.json says the ports"
+    )
     parser.add_argument("--max-containers", type=int, default=8)
     parser.add_argument("--token-id", default="ak-test")
     parser.add_argument("--token-secret", default="as-test")
-    parser.add_argument("--grace", type=float, default=5.0, help="seconds to follow a killed server")
+    parser.add_argument(
+        "--grace", type=float, default=5.0, help="seconds to follow a killed server"
+    )
     parser.add_argument("--preemption-grace", type=float, default=30.0, help="seconds to SIGKILL")
     parser.add_argument("--pass-env", action="append", default=[], help="a variable for containers")
     given = vars(parser.parse_args())
@@ -29,7 +33,11 @@ def main() -> None:
     settings = holding.Settings(**given)
     again = asyncio.run(serve(settings))
     if again:
-        words = [*sys.argv[1:], f"--port={settings.port}", f"--control-port={settings.control_port}"]
+        words = [
+            *sys.argv[1:],
+            f"--port={settings.port}",
+            f"--control-port={settings.control_port}",
+        ]
         os.execv(sys.executable, [sys.executable, "-m", "tests.modal_server", *words])
 
 

@@ -97,7 +97,9 @@ class Service:
                 raise
             except Exception as error:  # the server's own fault: a test must see which
                 traceback.print_exc()
-                raise GRPCError(Status.DATA_LOSS, f"{name} failed in the test server: {error!r}") from error
+                raise GRPCError(
+                    Status.DATA_LOSS, f"{name} failed in the test server: {error!r}"
+                ) from error
 
         return answer
 

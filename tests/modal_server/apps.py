@@ -44,9 +44,7 @@ class Apps:
             tags=dict(request.tags),
         )
         self._keep(app)
-        self._holdings.note(
-            "app", app_id=app.app_id, description=app.description, state=app.state
-        )
+        self._holdings.note("app", app_id=app.app_id, description=app.description, state=app.state)
         url = f"http://127.0.0.1/apps/{app.app_id}"
         return api_pb2.AppCreateResponse(app_id=app.app_id, app_page_url=url, app_logs_url=url)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-
 from google.protobuf.empty_pb2 import Empty
 from google.protobuf.message import Message
 from modal_proto import api_pb2
@@ -89,9 +88,7 @@ class Containers:
             self._fleet.interrupt(container, "preempted", self._holdings.settings.preemption_grace)
         return Empty()
 
-    async def TaskList(
-        self, request: api_pb2.TaskListRequest, caller: answering.Caller
-    ) -> Message:
+    async def TaskList(self, request: api_pb2.TaskListRequest, caller: answering.Caller) -> Message:
         tasks = [
             api_pb2.TaskStats(
                 task_id=each.task_id,

@@ -120,9 +120,15 @@ def told(
         "retries": retries.retries,
         "retry_delay": retries.initial_delay_ms / 1000,
         "secrets": [_secret_name(holdings, each) for each in definition.secret_ids],
-        "volumes": {each.mount_path: _volume_name(holdings, each) for each in definition.volume_mounts},
+        "volumes": {
+            each.mount_path: _volume_name(holdings, each) for each in definition.volume_mounts
+        },
         "mounts": [list(f[:1])[0] for m in definition.mount_ids for f in holdings.mounts[m].files],
-        "image": {"image_id": definition.image_id, "commands": layers.commands, "env": layers.environ},
+        "image": {
+            "image_id": definition.image_id,
+            "commands": layers.commands,
+            "env": layers.environ,
+        },
         "region": list(placement.regions),
         "nonpreemptible": placement.nonpreemptible,
         "cloud": definition.cloud_provider_str,

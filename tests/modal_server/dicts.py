@@ -93,9 +93,7 @@ class Dicts:
         named_objects.delete(self._holdings, request.dict_id)
         return Empty()
 
-    async def DictList(
-        self, request: api_pb2.DictListRequest, caller: answering.Caller
-    ) -> Message:
+    async def DictList(self, request: api_pb2.DictListRequest, caller: answering.Caller) -> Message:
         environment = request.environment_name or environments.DEFAULT
         known = named_objects.of(self._holdings, "dict", environment)
         dicts = [

@@ -191,4 +191,3 @@ class Fleet:
     def _kill_stubborn(self, container: world.Container, input_id: str) -> None:
         if input_id in container.input_ids:
             self.kill(container, "cancelled")
-

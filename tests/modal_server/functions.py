@@ -184,9 +184,7 @@ class Functions:
         self._holdings.keeper.save(made)
         return api_pb2.ClassCreateResponse(class_id=class_id, handle_metadata=metadata)
 
-    async def ClassGet(
-        self, request: api_pb2.ClassGetRequest, caller: answering.Caller
-    ) -> Message:
+    async def ClassGet(self, request: api_pb2.ClassGetRequest, caller: answering.Caller) -> Message:
         app = self._apps.deployed(request.app_name, request.environment_name)
         class_id = app.class_ids.get(request.object_tag) if app else None
         if class_id is None:

@@ -150,7 +150,9 @@ def _binds(tree: Path) -> list[tuple[str, str]]:
 def _binds_below(path: Path, target: PurePosixPath) -> list[tuple[str, str]]:
     if str(target) == HOME or path.is_file() or not os.path.isdir(target):
         return [(str(path), str(target))]
-    return [pair for each in sorted(path.iterdir()) for pair in _binds_below(each, target / each.name)]
+    return [
+        pair for each in sorted(path.iterdir()) for pair in _binds_below(each, target / each.name)
+    ]
 
 
 def _needed_below(folder: str) -> list[tuple[str, str]]:

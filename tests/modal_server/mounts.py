@@ -41,7 +41,9 @@ class Mounts:
     async def MountGetOrCreate(
         self, request: api_pb2.MountGetOrCreateRequest, caller: answering.Caller
     ) -> Message:
-        files = sorted((each.filename, each.sha256_hex, each.mode or 0o644) for each in request.files)
+        files = sorted(
+            (each.filename, each.sha256_hex, each.mode or 0o644) for each in request.files
+        )
         checksum = hashlib.sha256(repr(files).encode()).hexdigest()
         # Mounts that the service publishes, as its own client, come by name and hold nothing here.
         key = checksum if files else request.deployment_name or checksum

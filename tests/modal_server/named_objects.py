@@ -32,7 +32,9 @@ def get_or_create(
     """
     environment = request.environment_name or environments.DEFAULT
     name, creation = request.deployment_name, request.object_creation_type
-    known = next((each for each in of(holdings, kind, environment) if name and each.name == name), None)
+    known = next(
+        (each for each in of(holdings, kind, environment) if name and each.name == name), None
+    )
     if known and creation == api_pb2.OBJECT_CREATION_TYPE_CREATE_FAIL_IF_EXISTS:
         raise GRPCError(Status.ALREADY_EXISTS, f"{kind.title()} {name!r} already exists.")
     if known is None and creation == api_pb2.OBJECT_CREATION_TYPE_UNSPECIFIED:

@@ -43,7 +43,11 @@ def _unshare() -> None:
         error = os.strerror(ctypes.get_errno())
         sys.exit(f"a container needs a root of its own, and this machine gives none: {error}")
     if uid:
-        for name, text in (("setgroups", "deny"), ("uid_map", f"0 {uid} 1"), ("gid_map", f"0 {gid} 1")):
+        for name, text in (
+            ("setgroups", "deny"),
+            ("uid_map", f"0 {uid} 1"),
+            ("gid_map", f"0 {gid} 1"),
+        ):
             with open(f"/proc/self/{name}", "w") as file:
                 file.write(text)
 

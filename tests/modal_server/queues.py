@@ -29,9 +29,7 @@ class Queues:
         self, request: api_pb2.QueueGetOrCreateRequest, caller: answering.Caller
     ) -> Message:
         known = named_objects.get_or_create(self._holdings, "queue", "qu", request)
-        return api_pb2.QueueGetOrCreateResponse(
-            queue_id=known.object_id, metadata=_metadata(known)
-        )
+        return api_pb2.QueueGetOrCreateResponse(queue_id=known.object_id, metadata=_metadata(known))
 
     async def QueueGetById(
         self, request: api_pb2.QueueGetByIdRequest, caller: answering.Caller
@@ -44,9 +42,7 @@ class Queues:
     ) -> Message:
         return Empty()
 
-    async def QueuePut(
-        self, request: api_pb2.QueuePutRequest, caller: answering.Caller
-    ) -> Message:
+    async def QueuePut(self, request: api_pb2.QueuePutRequest, caller: answering.Caller) -> Message:
         known = self._found(request.queue_id)
         items = _items(known, request.partition_key)
         if len(items) + len(request.values) > CAPACITY:
@@ -59,9 +55,7 @@ class Queues:
         self._holdings.bells.ring(f"queue:{known.object_id}")
         return Empty()
 
-    async def QueueGet(
-        self, request: api_pb2.QueueGetRequest, caller: answering.Caller
-    ) -> Message:
+    async def QueueGet(self, request: api_pb2.QueueGetRequest, caller: answering.Caller) -> Message:
         known = self._found(request.queue_id)
         until = time.monotonic() + request.timeout
         while not (items := _items(known, request.partition_key)):
@@ -93,9 +87,7 @@ class Queues:
             ]
         )
 
-    async def QueueLen(
-        self, request: api_pb2.QueueLenRequest, caller: answering.Caller
-    ) -> Message:
+    async def QueueLen(self, request: api_pb2.QueueLenRequest, caller: answering.Caller) -> Message:
         known = self._found(request.queue_id)
         partitions = _partitions(known) if request.total else [request.partition_key]
         return api_pb2.QueueLenResponse(len=sum(len(_items(known, each)) for each in partitions))

@@ -82,9 +82,7 @@ class Scheduler:
                 del self._asking[container.task_id]
         return None if given is None else [given]
 
-    def answered(
-        self, container: world.Container, item: api_pb2.FunctionPutOutputsItem
-    ) -> None:
+    def answered(self, container: world.Container, item: api_pb2.FunctionPutOutputsItem) -> None:
         """Take an output that a container gives."""
         self._fleet.read(container)
         each = self._holdings.inputs.get(item.input_id)
@@ -121,7 +119,9 @@ class Scheduler:
             function = self._holdings.functions[container.function_id]
             owner = function.base_id or function.function_id
             is_listed = owner in self._holdings.apps[container.app_id].function_ids.values()
-            if not is_listed or container.revision != definitions.revision(self._holdings, function):
+            if not is_listed or container.revision != definitions.revision(
+                self._holdings, function
+            ):
                 container.leaving_after = True
                 self._dismiss(container)
 

@@ -143,7 +143,9 @@ class Volumes:
 
     def _copy(self, container: world.Container, volume_id: str) -> Path:
         if volume_id not in container.volumes:
-            raise GRPCError(Status.NOT_FOUND, f"Volume {volume_id} is not mounted in this container.")
+            raise GRPCError(
+                Status.NOT_FOUND, f"Volume {volume_id} is not mounted in this container."
+            )
         return Path(container.volumes[volume_id])
 
     def _named(self, name: str, environment: str) -> world.Volume | None:
