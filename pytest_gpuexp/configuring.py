@@ -83,6 +83,9 @@ def _read_settings(
         rerun=config.getoption("gpuexp_rerun", None),
         root=root,
         tiers=tiers,
+        budget=_read_budget(value("budget"), problems),
+        detach=_modal_flag(config, "detach", backend, problems),
+        modal_ephemeral=_modal_flag(config, "modal-ephemeral", backend, problems),
         invocation_dir=Path(config.invocation_params.dir),
         gpus=visible_gpus(environ),
         cores=_cores(),
@@ -101,6 +104,26 @@ def _read(
     except UsageProblems as error:
         problems += [f"{name}: {problem}" for problem in error.problems]
         return None
+
+
+def _read_budget(text: str | None, problems: list[str]) -> float | None:
+    try:
+        budget = float(text.removeprefix("$")) if text else None
+    except ValueError:
+        budget = -1.0
+    if budget is not None and not 0 <= budget < float("inf"):
+        problems.append(f"budget: {text!r} is not a number of dollars")
+        return None
+    return budget
+
+
+def _modal_flag(config: pytest.Config, name: str, backend: str, problems: list[str]) -> bool:
+    given = bool(config.getoption(destination(name), False))
+    if given and backend != "modal":
+        problems.append(f"--{name} speaks of runs on Modal; add --backend=modal")
+    if given and name == "detach" and config.getoption("numprocesses", None):
+        problems.append("--detach starts all runs from one session; leave out -n")
+    return given
 
 
 def _read_resume(given: str | bool | None, problems: list[str]) -> bool:

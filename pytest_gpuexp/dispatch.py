@@ -51,7 +51,7 @@ class Dispatch:
                 self.submit(attempt)
             if not self.flying:
                 return
-            yield self._collect(self._poll_seconds)
+            yield self.collect(self._poll_seconds)
 
     def submit(self, attempt: Attempt) -> None:
         """Hand ``attempt`` to the backend now: it takes the place of one that has just ended."""
@@ -64,6 +64,14 @@ class Dispatch:
         """Hold ``attempt``, which the backend has already, beside those that are submitted."""
         self.flying[job] = attempt
 
+    def learn(self) -> list[str]:
+        """Tell of the handles that have become known, and return their attempts' keys."""
+        handles = self._backend.handles()
+        told = [one for one in self.flying.values() if one.key in handles] if handles else []
+        for attempt in told:
+            self._on_handle(attempt, handles[attempt.key])
+        return [attempt.key for attempt in told]
+
     def cancel(self) -> list[tuple[Attempt, Outcome]]:
         """End what is in flight, and return how each attempt ended; waits about six seconds."""
         self._backend.cancel(list(self.flying))
@@ -71,13 +79,11 @@ class Dispatch:
         for _ in range(_CANCEL_ROUNDS):
             if not self.flying:
                 break
-            ended += self._collect(_CANCEL_SECONDS)
+            ended += self.collect(_CANCEL_SECONDS)
         return ended
 
-    def _collect(self, seconds: float) -> list[tuple[Attempt, Outcome]]:
+    def collect(self, seconds: float) -> list[tuple[Attempt, Outcome]]:
+        """Return what has ended, waiting ``seconds`` for the first."""
         finished = self._backend.poll(self.flying.keys(), timeout=seconds)
-        if handles := self._backend.handles():
-            for attempt in self.flying.values():
-                if attempt.key in handles:
-                    self._on_handle(attempt, handles[attempt.key])
+        self.learn()
         return [(self.flying.pop(job), outcome) for job, outcome in finished.items()]

@@ -11,9 +11,10 @@ from typing import Any
 
 import pytest
 
-from pytest_gpuexp import recording
+from pytest_gpuexp import costs, recording
 from pytest_gpuexp.backends.in_process import InProcessBackend
 from pytest_gpuexp.backends.local import LocalBackend
+from pytest_gpuexp.backends.modal_service import DEFAULT_TIER
 from pytest_gpuexp.backends.on_modal import ModalBackend
 from pytest_gpuexp.backends.published import PublishedBackend
 from pytest_gpuexp.collection import ExperimentItem
@@ -126,6 +127,7 @@ class Places:
             ]
             if problems:
                 raise pytest.UsageError(str(UsageProblems("backend local", problems)))
+        self._check_budget(specs)
         if self._config.option.collectonly or self.judges_only:
             return
         # One that resumes may need no worker, and of the local backend all is known.
@@ -135,6 +137,22 @@ class Places:
                 self._check_modal(backend, specs)
         if not self._settings.dry_run:
             self._make_storage_ready()  # what is left in the spool is published, not run again
+
+    def _check_budget(self, specs: Iterable[RunSpec]) -> None:
+        if self._settings.budget is None:
+            return
+        cost = costs.worst_case(
+            specs,
+            tiers=self._settings.tiers,
+            default=DEFAULT_TIER,
+            prices=read_project(self._settings.root).prices,
+        )
+        if cost > self._settings.budget:
+            raise pytest.UsageError(
+                f"these runs may cost ${cost:,.2f}, each at its time limit (GPUs alone), and "
+                f"--budget allows ${self._settings.budget:,.2f}. Run fewer, shorten them with "
+                "--run-timeout, choose a smaller --gpu, or allow more."
+            )
 
     def _check_modal(self, backend: ModalBackend, specs: Iterable[RunSpec]) -> None:
         try:
@@ -284,7 +302,10 @@ class Places:
                 "--backend=modal needs the modal client: pip install 'pytest-gpuexp[modal]'"
             )
         workplace = self._workplace.folder
+        most = self.parallelism if settings.detach else None
         return ModalBackend(
+            ephemeral=settings.modal_ephemeral,
+            max_containers=most,
             project=read_project(settings.root),
             root=settings.root,
             greeting=make_greeting(self._config, settings, storage=workplace, parallelism=1),

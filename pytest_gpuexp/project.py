@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from pytest_gpuexp.costs import PRICES
 from pytest_gpuexp.errors import UsageProblems
 from pytest_gpuexp.tiers import TIERS, Tier, find_tier, parse_duration
 
@@ -50,10 +51,11 @@ class Modal:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Project:
-    """One project's own choices, and the tiers as it has them."""
+    """One project's own choices, the tiers as it has them, and dollars a GPU and hour."""
 
     name: str
     tiers: Mapping[str, Tier]
+    prices: Mapping[str, float]
     modal: Modal
 
 
@@ -81,12 +83,23 @@ def project_of(document: Mapping[str, Any], *, fallback: str) -> Project:
     name = re.sub(r"[^a-z0-9-]+", "-", str(told).lower()).strip("-") or "project"
     table = document.get("tool", {}).get("gpuexp", {})
     problems: list[str] = []
-    problems += _unknown(table, ("tiers", "modal"), "")
+    problems += _unknown(table, ("tiers", "prices", "modal"), "")
+    prices = _prices(table.get("prices", {}), problems)
     tiers = _tiers(table.get("tiers", {}), problems)
     modal = _modal(table.get("modal", {}), name, "project" in document, problems)
     if problems:
         raise UsageProblems(_WHERE, problems)
-    return Project(name=name, tiers=tiers, modal=modal)
+    return Project(name=name, tiers=tiers, prices=prices, modal=modal)
+
+
+def _prices(table: Mapping[str, Any], problems: list[str]) -> dict[str, float]:
+    prices = dict(PRICES)
+    for model, price in table.items():
+        if isinstance(price, int | float) and not isinstance(price, bool) and price >= 0:
+            prices[model] = float(price)
+        else:
+            problems.append(f"prices.{model}: {price!r} is not a number of dollars an hour")
+    return prices
 
 
 def _tiers(table: Mapping[str, Any], problems: list[str]) -> dict[str, Tier]:
@@ -181,4 +194,4 @@ def from_plain(data: Mapping[str, Any]) -> Project:
         k: tuple(v) if isinstance(v, list) else v for k, v in data["modal"].items()
     }
     tiers = {name: Tier(**said) for name, said in data["tiers"].items()}
-    return Project(name=data["name"], tiers=tiers, modal=Modal(**modal))
+    return Project(name=data["name"], tiers=tiers, prices=data["prices"], modal=Modal(**modal))

@@ -23,6 +23,8 @@ from pytest_gpuexp.protocols import Backend, Display
 from pytest_gpuexp.records import UNFINISHED, Attempt, ExperimentResult, Outcome
 from pytest_gpuexp.settings import Settings
 
+_LEARN_SECONDS = 0.05
+
 
 class Runs:
     """Carries out the runs of one session.
@@ -74,6 +76,9 @@ class Runs:
         self.dispatching = True
         with terminable():
             try:
+                if self._settings.detach:
+                    self._detach(dispatch, items, backend)
+                    return
                 for ended in dispatch.run(self._attempts(items, backend)):
                     for attempt, outcome in ended:
                         item = by_run[attempt.spec.run_id]
@@ -112,6 +117,25 @@ class Runs:
                 self._refusal = error
                 return
             yield attempt
+
+    def _detach(
+        self, dispatch: Dispatch, items: Sequence[ExperimentItem], backend: Backend
+    ) -> None:
+        """Start all of ``items``, and see that what finds each again is written down."""
+        by_run = {item.spec.run_id: item for item in items}
+        known: set[str] = set()
+        for attempt in self._attempts(items, backend):
+            dispatch.submit(attempt)
+        while any(attempt.key not in known for attempt in dispatch.flying.values()):
+            known.update(dispatch.learn())
+            for attempt, outcome in dispatch.collect(_LEARN_SECONDS):  # it could not be started
+                self._finish(by_run[attempt.spec.run_id], outcome)
+        left = len(dispatch.flying)
+        runs = "1 run is" if left == 1 else f"{left} runs are"
+        self._display.notice(
+            f"{runs} on Modal, without this session. To collect what they give, run pytest with "
+            "--resume in place of --detach, and the same paths and options"
+        )
 
     def _adopt(self, items: Sequence[ExperimentItem], dispatch: Dispatch) -> None:
         """Take over what an earlier session has left with Modal."""

@@ -82,6 +82,10 @@ class Controller:
         return bool(self._config.option.collectonly) or self.settings.dry_run
 
     @property
+    def _leaves_judging(self) -> bool:
+        return self.settings.dry_run or self.settings.detach
+
+    @property
     def _modules(self) -> list[ExperimentModule]:
         return [module for module in self.kit.modules.values() if module.handlers]
 
@@ -175,6 +179,7 @@ class Controller:
             session.items = everything
         if not self.settings.dry_run:
             self._run(session, [i for i in everything if isinstance(i, ExperimentItem)])
+        if not self._leaves_judging:
             self._closing.judge(session, self._modules)
         return result
 
@@ -250,7 +255,7 @@ class Controller:
         """Write ``results.yaml``, and let no session pass that has evaluated nothing."""
         if self._places.started:
             self._places.close()
-        if not self._only_plans and not self._in_xdist_worker:
+        if not self._leaves_judging and not self._only_plans and not self._in_xdist_worker:
             self._closing.conclude(session, self._modules)
             self._closing.settle(session)
             self._closing.index()

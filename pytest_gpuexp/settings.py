@@ -37,5 +37,8 @@ class Settings:
     invocation_dir: Path = field(default_factory=Path)
     gpus: tuple[str, ...] = ()
     cores: int = 1
+    budget: float | None = None  # dollars
+    detach: bool = False
+    modal_ephemeral: bool = False
     tiers: Mapping[str, Tier] = field(default_factory=lambda: dict(TIERS))
     reason: str = ""  # why ``backend`` is not what was asked for

@@ -23,11 +23,14 @@ DEFAULT_TIER = "standard"
 
 
 class ModalService:
-    """The deployed app of ``project``."""
+    """The app of ``project``: deployed, or one that runs for as long as the session."""
 
-    def __init__(self, project: Project) -> None:
-        """Look at nothing yet."""
+    def __init__(self, project: Project, *, root: Path | None = None) -> None:
+        """Look at nothing yet; with ``root``, the project's folder, run an app of its own."""
         self.project = project
+        self._root = root
+        self._running: contextlib.ExitStack | None = None
+        self._functions: Mapping[str, Any] = {}
         self._settings = project.modal
         self._bindings: dict[tuple[str, float | None, int | None], Any] = {}
         self._environment = project.modal.environment
@@ -46,6 +49,9 @@ class ModalService:
         self._reach(url)
         app = self._settings.app
         names = dict.fromkeys(map(modal_names.function, tiers))
+        if self._root is not None:
+            self._run(self._root)
+            return
         try:
             self._function(modal_names.function(DEFAULT_TIER)).hydrate()
             absent = [name for name in names if not self._is_there(name)]
@@ -67,6 +73,12 @@ class ModalService:
                 f"the deployed app {app!r} has no function {', '.join(absent)}: the tier was added "
                 "after it was deployed. Deploy it anew with: gpuexp deploy"
             )
+
+    def close(self) -> None:
+        """End an app of the session's own, and what runs in it."""
+        if self._running is not None:
+            self._running.close()
+            self._running = None
 
     def send(self, things: Mapping[str, bytes]) -> None:
         """Put ``things`` on the results volume, by name; what is there already stays."""
@@ -112,17 +124,36 @@ class ModalService:
         if key not in self._bindings:
             known = tier.name in self.project.tiers
             function = self._function(modal_names.function(tier.name if known else DEFAULT_TIER))
-            options: dict[str, Any] = {} if known else {"gpu": modal_names.gpu(tier)}
-            if not known or timeout != tier.timeout_seconds:
-                options["timeout"] = modal_names.function_timeout(timeout)
+            options: dict[str, Any] = {}
             if max_containers is not None:
                 options["max_containers"] = max_containers
+            if options or not known or timeout != tier.timeout_seconds:
+                options["gpu"] = modal_names.gpu(tier)
+                options["timeout"] = modal_names.function_timeout(timeout)
             self._bindings[key] = function.with_options(**options) if options else function
         return self._bindings[key]
+
+    def _run(self, root: Path) -> None:
+        """Run the app of the project at ``root``, built from this session's own source."""
+        with contextlib.ExitStack() as stack:
+            here = os.getcwd()
+            os.chdir(root)  # where the app reads pyproject.toml, as at a deployment
+            try:
+                from pytest_gpuexp.backends import modal_app
+
+                stack.enter_context(modal_app.app.run())
+            except Exception as error:
+                raise BackendUnavailable(modal_failures.undeployable(error)) from error
+            finally:
+                os.chdir(here)
+            self._functions = modal_app.app.registered_functions
+            self._running = stack.pop_all()
 
     def _function(self, name: str) -> Any:
         import modal
 
+        if name in self._functions:
+            return self._functions[name]
         return modal.Function.from_name(
             self._settings.app, name, environment_name=self._environment
         )

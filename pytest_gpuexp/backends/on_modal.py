@@ -47,14 +47,19 @@ class ModalBackend:
         greeting: Mapping[str, Any],
         storage: LocalStorage,
         at_home: Iterable[Path] = (),
+        ephemeral: bool = False,
+        max_containers: int | None = None,
         wall_clock: Callable[[], float] = time.time,
     ) -> None:
         """Send nothing yet.
 
         ``root`` is the project's folder, ``greeting`` what a local worker would be told,
         ``storage`` the folder that takes what comes back, ``at_home`` folders that never travel.
+        An ``ephemeral`` app is this session's own, and nothing need be deployed.
+        ``max_containers`` bounds what runs at once where nobody is here to do so.
         """
-        self._service = ModalService(project)
+        self._service = ModalService(project, root=root if ephemeral else None)
+        self._max_containers = max_containers
         self._root = root
         self._greeting = greeting
         self._storage = storage
@@ -128,7 +133,7 @@ class ModalBackend:
         }
         job = Job(key=attempt.key, backend=self.name, handle="")
         self._flying[attempt.key] = attempt, job, self._clock()
-        function = self._service.binding(spec.tier, limit)
+        function = self._service.binding(spec.tier, limit, max_containers=self._max_containers)
         self._calls.spawn(attempt.key, function, json.dumps(task), log=self._log(attempt))
         return job
 
@@ -193,6 +198,7 @@ class ModalBackend:
     def close(self) -> None:
         """Follow nothing any more."""
         self._calls.close()
+        self._service.close()
 
     def _outcome(self, attempt: Attempt, ended: Ended) -> Outcome:
         if ended.reply is not None:

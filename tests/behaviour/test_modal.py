@@ -226,7 +226,7 @@ def test_tiers_gpus_and_time_limits_are_asked_for(deployed: ModalServer, project
         ("modal_execute_task_multi", "A100-40GB:2", 7320),
         ("modal_execute_task_fast", "A100-40GB", 420),
         ("modal_execute_task", "L40S:2", 3720),
-    } <= found
+    } <= found, found
 
 
 def test_an_app_that_is_not_deployed_is_told_with_the_command(
@@ -508,3 +508,53 @@ def test_a_result_that_modal_keeps_no_longer_is_run_again(
     assert ended.code == 0, ended.text
     assert "exp_waits[seed:0] runs again: Modal keeps results for 7 days" in ended.text
     assert [one["status"] for one in ended.records("exp_waits[seed:0]")] == ["lost", "completed"]
+
+
+def test_detached_runs_go_on_alone_and_are_collected(deployed: ModalServer, project: Path) -> None:
+    waiting(project)
+    (project / "go").touch()
+
+    left = run(deployed, project, "--detach")
+    ended = run(deployed, project, "--resume")
+
+    assert left.code == 0, left.text
+    assert "2 runs are on Modal, without this session" in left.text
+    assert ended.code == 0, ended.text
+    assert "2 taken over" in ended.text
+    assert len((project / "executed.txt").read_text().splitlines()) == 2
+    variants = deployed.journal("variant")
+    assert variants[-1]["max_containers"] == 3
+
+
+def test_runs_that_may_cost_too_much_are_refused(deployed: ModalServer, project: Path) -> None:
+    waiting(project)
+    before = len(deployed.calls())
+
+    ended = run(deployed, project, "--detach", "--budget=1.00")
+
+    assert ended.code == 4
+    assert "these runs may cost $1.10, each at its time limit" in ended.text
+    assert len(deployed.calls()) == before
+
+
+def test_an_app_of_the_session_s_own_needs_no_deployment(
+    server: ModalServer, project: Path
+) -> None:
+    (project / "pyproject.toml").write_text(PYPROJECT.replace("tried", "fleeting"))
+    waiting(project)
+    (project / "go").touch()
+
+    ended = run(server, project, "--modal-ephemeral")
+
+    assert ended.code == 0, ended.text
+    assert len(ended.record_files()) == 2
+
+
+def test_what_only_modal_can_do_is_refused_elsewhere(project: Path) -> None:
+    waiting(project)
+
+    ended = sessions.run(project, "--detach", "--modal-ephemeral", "--budget=much")
+
+    assert ended.code == 4
+    assert "3 problems" in ended.text
+    assert "--detach speaks of runs on Modal; add --backend=modal" in ended.text
