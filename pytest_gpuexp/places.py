@@ -100,6 +100,10 @@ class Places:
         assert isinstance(self._backend, ModalBackend)  # no other tells the handles of calls
         return self._backend.adopt(attempt, handle)
 
+    def folder_of(self, attempt: Attempt) -> Path:
+        """Return where ``attempt`` keeps its files while it runs."""
+        return self._workplace.path(recording.run_folder(attempt))
+
     def will_run(self, items: Sequence[ExperimentItem]) -> None:
         """Know the order of ``items``: in this process a run's fixtures may serve the next."""
         self._items = items

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -149,12 +149,19 @@ class Display(Protocol):
         ...
 
     def progress(
-        self, *, done: int, total: int, running: Mapping[str, float], counts: Mapping[str, int]
+        self,
+        *,
+        done: int,
+        total: int,
+        running: Mapping[str, float],
+        counts: Mapping[str, int],
+        said: Callable[[str], str],
     ) -> None:
         """Refresh the live region; called a few times a second while runs are in flight.
 
         ``running`` gives the item names that execute now with their age in seconds; ``counts``
-        how many attempts have ended in each way, as ``passed``, ``failed``, ``timeout``.
+        how many attempts have ended in each way, as ``passed``, ``failed``, ``timeout``. ``said``
+        tells what the run of a name has said last, and is to be asked of few.
         """
         ...
 

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import pytest
 
-from pytest_gpuexp import documents, provenance, reporting
+from pytest_gpuexp import documents, glimpse, provenance, reporting
 from pytest_gpuexp.collection import ExperimentItem
 from pytest_gpuexp.dispatch import Dispatch
 from pytest_gpuexp.errors import StorageError
@@ -204,11 +204,20 @@ class Runs:
     def _show_progress(self, by_run: dict[str, ExperimentItem], backend: Backend) -> None:
         for notice in self._places.notices():
             self._display.notice(notice)
-        running = {
-            by_run[key.rpartition(".")[0]].name: age for key, age in backend.running().items()
-        }
+        ages = backend.running()
+        keys = {by_run[key.rpartition(".")[0]].name: key for key in ages}
+
+        def said(name: str) -> str:
+            run_id, _, number = keys[name].rpartition(".")
+            attempt = Attempt(spec=by_run[run_id].spec, number=int(number))
+            return glimpse.latest(self._places.folder_of(attempt))
+
         self._display.progress(
-            done=self._done, total=self._total, running=running, counts=self._counts
+            done=self._done,
+            total=self._total,
+            running={name: ages[key] for name, key in keys.items()},
+            counts=self._counts,
+            said=said,
         )
 
     def _cancel(self, dispatch: Dispatch, by_run: Mapping[str, ExperimentItem]) -> None:

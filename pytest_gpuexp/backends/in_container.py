@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from pytest_gpuexp import bundle, deliveries, documents, provenance, recording, transport
-from pytest_gpuexp.backends import travelling
+from pytest_gpuexp.backends import relayed, travelling
 from pytest_gpuexp.backends.local import LocalBackend
 from pytest_gpuexp.errors import GpuexpError
 from pytest_gpuexp.gpus import visible_gpus
@@ -121,8 +121,8 @@ class _Worker:
             self._backend.prepare(documents.dump({"provenance": facts}))
             self._told = told
         job = self._backend.submit(attempt)
-        log = self.storage.path(recording.run_folder(attempt)) / "log.txt"
-        with _relaying(log) as relay, self._ended_with_us(job):
+        folder = self.storage.path(recording.run_folder(attempt))
+        with _relaying(folder) as relay, self._ended_with_us(job):
             while not (done := self._backend.poll([job], timeout=_POLL_SECONDS)):
                 relay()
         return done[job]
@@ -184,19 +184,23 @@ def _put_on_volume(source: Path, target: Path, names: Sequence[str]) -> None:
 
 
 @contextmanager
-def _relaying(log: Path) -> Iterator[Any]:
-    """Give what copies the lines that are new in ``log`` to this process's own output."""
-    place = 0
+def _relaying(folder: Path) -> Iterator[Any]:
+    """Give what copies what is new in the attempt's log and series to this process's own output."""
+    sources = ((folder / "log.txt", ""), (folder / "metrics.jsonl", relayed.MARK))
+    places = dict.fromkeys(sources, 0)
 
     def relay() -> None:
-        nonlocal place
-        with contextlib.suppress(FileNotFoundError), log.open("rb") as file:
-            file.seek(place)
-            new = file.read()
-            place += len(new)
-            if new:
-                sys.stdout.write(new.decode(errors="replace"))
-                sys.stdout.flush()
+        for source in sources:
+            path, mark = source
+            with contextlib.suppress(FileNotFoundError), path.open("rb") as file:
+                file.seek(places[source])
+                new = file.read()
+                whole = new[: new.rfind(b"\n") + 1] if mark else new
+                places[source] += len(whole)
+                text = whole.decode(errors="replace")
+                lines = text.splitlines(keepends=True) if mark else [text]
+                sys.stdout.write("".join(f"{mark}{line}" for line in lines))
+        sys.stdout.flush()
 
     try:
         yield relay

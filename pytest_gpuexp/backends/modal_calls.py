@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pytest_gpuexp.backends import relayed
+
 # How long nobody may be reached before the session gives up; its calls go on without it.
 PATIENCE_SECONDS = 900.0
 _FIRST_WAIT, _LONGEST_WAIT = 0.2, 15.0
@@ -170,6 +172,7 @@ class Calls:
         """Add what ``call`` prints to ``log`` while it runs; the reply brings the whole of it."""
         await asyncio.sleep(_LOG_AFTER_SECONDS)
         last: Any = None
+        output = relayed.Relayed(log)
         self._readers += 1
         try:
             while key in self._calls:
@@ -179,9 +182,7 @@ class Calls:
                         continue
                     if last is None or entry.timestamp > last:  # a stream begins anew
                         last = entry.timestamp
-                        log.parent.mkdir(parents=True, exist_ok=True)
-                        with log.open("a", encoding="utf-8") as file:
-                            file.write(entry.message)
+                        output.add(entry.message)
         # A log that is late is no reason to lose the run.
         except Exception:  # noqa: BLE001
             return

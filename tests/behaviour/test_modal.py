@@ -405,7 +405,9 @@ def test_an_interrupted_session_ends_its_containers_and_says_how_many(
     sessions.until(lambda: not busy(deployed))
 
 
-def test_the_log_of_a_run_is_here_while_it_runs(deployed: ModalServer, project: Path) -> None:
+def test_the_log_and_the_metrics_of_a_run_are_here_while_it_runs(
+    deployed: ModalServer, project: Path
+) -> None:
     waiting(project)
 
     with begin(deployed, project) as session:
@@ -413,6 +415,12 @@ def test_the_log_of_a_run_is_here_while_it_runs(deployed: ModalServer, project: 
         sessions.until(
             lambda: any(
                 "begun" in log.read_text() for log in project.glob("results/*/runs/*/*/log.txt")
+            )
+        )
+        sessions.until(
+            lambda: any(
+                '"x": 1.0' in log.read_text()
+                for log in project.glob("results/*/runs/*/*/metrics.jsonl")
             )
         )
         (project / "go").touch()
@@ -512,9 +520,9 @@ def test_a_result_that_modal_keeps_no_longer_is_run_again(
 
 def test_detached_runs_go_on_alone_and_are_collected(deployed: ModalServer, project: Path) -> None:
     waiting(project)
-    (project / "go").touch()
 
     left = run(deployed, project, "--detach")
+    (project / "go").touch()
     ended = run(deployed, project, "--resume")
 
     assert left.code == 0, left.text
