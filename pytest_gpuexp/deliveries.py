@@ -50,7 +50,9 @@ def pack(folder: Path, *, inline_bytes: int = INLINE_BYTES) -> tuple[list[Parcel
     return parcels, large
 
 
-def unpack(parcels: Sequence[Parcel], folder: Path, *, fetch: Callable[[str, Path], None]) -> None:
+def unpack(
+    parcels: Sequence[Parcel], folder: Path, *, fetch: Callable[[str, Path], object]
+) -> None:
     """Put every file of ``parcels`` under ``folder``; ``fetch`` brings one that is not inline.
 
     Raises:

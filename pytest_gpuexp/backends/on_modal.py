@@ -242,6 +242,11 @@ class ModalBackend:
             standing = documents.read_record(self._storage.read(name), name)
             outcome = dataclasses.replace(outcome, result=standing)
         self._compare(attempt, outcome.result)
+        if outcome.result.error_type == "ModuleNotFoundError":
+            self._tell_once(
+                f"{outcome.result.error_message}: it is here, and not in the image. Add it to "
+                "dependencies in [tool.gpuexp.modal] of pyproject.toml, and run: gpuexp deploy"
+            )
         return outcome
 
     def _fetch(self, name: str, path: Path) -> None:
@@ -254,10 +259,12 @@ class ModalBackend:
         wanted = self._service.tier(attempt.spec.tier).gpu.rstrip("!").split("-")[0]
         given = result.device or "cpu"
         if given != "cpu" and not given.startswith("GPU ") and wanted not in given:
-            told = f"asked for {wanted} and got {given}, which the records say"
-            if told not in self._told:
-                self._told.add(told)
-                self.notices.append(told)
+            self._tell_once(f"asked for {wanted} and got {given}, which the records say")
+
+    def _tell_once(self, text: str) -> None:
+        if text not in self._told:
+            self._told.add(text)
+            self.notices.append(text)
 
     def _settle(self, attempt: Attempt, ended: Ended, ending: tuple[Status, str, str]) -> Outcome:
         """Write the record of an attempt whose worker cannot speak."""

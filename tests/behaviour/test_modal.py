@@ -17,6 +17,7 @@ import yaml
 from tests.behaviour import sessions
 from tests.modal_server import starting
 from tests.modal_server.starting import ModalServer
+from tests.servers import Server
 
 pytestmark = pytest.mark.timeout(150)
 
@@ -566,3 +567,64 @@ def test_what_only_modal_can_do_is_refused_elsewhere(project: Path) -> None:
     assert ended.code == 4
     assert "3 problems" in ended.text
     assert "--detach speaks of runs on Modal; add --backend=modal" in ended.text
+
+
+def test_a_container_out_of_memory_is_told_with_the_way_out(
+    deployed: ModalServer, project: Path
+) -> None:
+    waiting(project)
+
+    with begin(deployed, project) as session:
+        sessions.until(lambda: executed(project, 2))
+        for container in busy(deployed):
+            deployed.out_of_memory(container["task_id"])
+        (project / "go").touch()
+        ended = sessions.ending(session, project)
+
+    assert ended.code == 1
+    assert ended.record("exp_waits[seed:0]")["status"] == "oom"
+    assert "a larger tier with --gpu" in ended.record("exp_waits[seed:0]")["error_message"]
+
+
+def test_a_package_that_the_image_lacks_is_told_with_the_way_out(
+    deployed: ModalServer, project: Path
+) -> None:
+    sessions.write(
+        project,
+        exp_lacks="""
+            from pytest_gpuexp import experiment
+            pytestmark = experiment("lacks")
+            def exp_one(runner):
+                import only_here
+        """,
+    )
+
+    ended = run(deployed, project)
+
+    assert ended.record("exp_one")["error_type"] == "ModuleNotFoundError"
+    assert "Add it to dependencies in [tool.gpuexp.modal]" in ended.text
+
+
+def test_a_bucket_takes_the_runs_that_modal_ran(
+    deployed: ModalServer, project: Path, moto: Server
+) -> None:
+    sessions.write(
+        project, exp_digits=DIGITS.replace("from helpers.models import score", "score = float")
+    )
+
+    ended = run(deployed, project, "--storage=s3://experiments/modal", **moto.environ())
+
+    assert ended.code == 0, ended.text
+    names = moto.keys("modal/digits/records/")
+    assert len(names) == 4
+
+
+def test_with_xdist_every_run_is_a_call_once(deployed: ModalServer, project: Path) -> None:
+    waiting(project)
+    (project / "go").touch()
+
+    ended = run(deployed, project, "-n", "2")
+
+    assert ended.code == 0, ended.text
+    assert len((project / "executed.txt").read_text().splitlines()) == 2
+    assert len(ended.record_files()) == 2
