@@ -12,13 +12,17 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
 
+from modal_proto import api_pb2
+
 from tests.modal_server import ending, launching, logs, world
 from tests.modal_server import holdings as holding
 
 _LOOK_SECONDS = 0.02
 _CANCEL_GRACE = 10.0
 """So long a container may take to give up a cancelled input before it is killed."""
-_SYSTEM = 3
+_SYSTEM = api_pb2.FILE_DESCRIPTOR_INFO
+_OUTPUTS = (api_pb2.FILE_DESCRIPTOR_STDOUT, api_pb2.FILE_DESCRIPTOR_STDERR)
+"""They are 1 and 2, and a container's files are called so."""
 
 
 class Fleet:
@@ -70,7 +74,7 @@ class Fleet:
         call_id = ""
         if container.input_ids:
             call_id = self._holdings.inputs[container.input_ids[-1]].call_id
-        for fd in (1, 2):
+        for fd in _OUTPUTS:
             text = self._new_text(container, fd)
             for line in text.splitlines(keepends=True):
                 self._logs.write(container, call_id, fd, line)
@@ -78,6 +82,12 @@ class Fleet:
     def adopt(self) -> None:
         """Find, in a server that follows another, which of its containers still run."""
         for container in list(self._holdings.containers.values()):
+            container.input_ids = [
+                each.input_id
+                for each in self._holdings.inputs.values()
+                if each.task_id == container.task_id and each.status == "running"
+            ]
+            container.status = "busy" if container.input_ids else "idle"
             if not container.pid or ending.born(container.pid) != container.born:
                 self._bury(container, None)
 
@@ -119,9 +129,9 @@ class Fleet:
             task.cancel()
         for container in self._holdings.containers.values():
             self.kill(container, "stopped")
-        for task_id, process in self._processes.items():
+            (self._holdings.folder("pids") / container.task_id).unlink(missing_ok=True)
+        for process in self._processes.values():
             process.wait()
-            (self._holdings.folder("pids") / task_id).unlink(missing_ok=True)
         for file in self._files.values():
             file.close()
 
@@ -144,16 +154,14 @@ class Fleet:
         if process is not None:
             code = process.poll()
             return False if code is None else code
-        if ending.born(container.pid) == container.born:
-            return False
-        return True
+        return ending.born(container.pid) != container.born
 
     def _bury(self, container: world.Container, code: int | None) -> None:
         self.read(container)
         if container.pid:
             ending.end(container.pid, container.task_id)
         self._processes.pop(container.task_id, None)
-        for fd in (1, 2):
+        for fd in _OUTPUTS:
             if file := self._files.pop((container.task_id, fd), None):
                 file.close()
         was = container.status
@@ -170,19 +178,15 @@ class Fleet:
         self._holdings.bells.ring(f"logs:{container.app_id}")
         shutil.rmtree(container.folder, ignore_errors=True)
 
-    def _new_text(self, container: world.Container, fd: int) -> str:
+    def _new_text(self, container: world.Container, fd: api_pb2.FileDescriptor.ValueType) -> str:
         path = Path(container.folder, str(fd))
         key = (container.task_id, fd)
         if key not in self._files:
             if not path.exists():
                 return ""
             self._files[key] = path.open("rb")
-            self._files[key].seek(container.offsets.get(str(fd), 0))
-        content = self._files[key].read()
-        if content:
-            container.offsets[str(fd)] = container.offsets.get(str(fd), 0) + len(content)
-            self._holdings.keeper.save(container)
-        return content.decode(errors="replace")
+            self._files[key].seek(self._logs.length(container.task_id, fd))
+        return self._files[key].read().decode(errors="surrogateescape")
 
     def _kill_left(self, container: world.Container) -> None:
         if container.task_id in self._holdings.containers:

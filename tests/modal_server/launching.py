@@ -89,7 +89,7 @@ class Launcher:
         self, container: world.Container, function: world.Function, definition: api_pb2.Function
     ) -> bytes:
         app = self._holdings.apps[container.app_id]
-        return api_pb2.ContainerArguments(
+        arguments = api_pb2.ContainerArguments(
             task_id=container.task_id,
             function_id=container.function_id,
             app_id=container.app_id,
@@ -97,7 +97,8 @@ class Launcher:
             serialized_params=function.params,
             environment_name=app.environment,
             app_layout=apps.layout(self._holdings, app),
-        ).SerializeToString()
+        )
+        return bytes(arguments.SerializeToString())
 
     def _environ(
         self,
@@ -156,6 +157,6 @@ def _binds_below(path: Path, target: PurePosixPath) -> list[tuple[str, str]]:
 
 
 def _needed_below(folder: str) -> list[tuple[str, str]]:
-    """Return what of ``folder`` is Python itself, which is to be seen where the folder is hidden."""
+    """Return what of ``folder`` is Python itself: it is seen where the folder is hidden."""
     needed = dict.fromkeys((sys.prefix, sys.base_prefix, os.path.realpath(sys.base_prefix)))
     return [(each, each) for each in needed if PurePosixPath(each).is_relative_to(folder)]

@@ -46,13 +46,16 @@ def out_of_memory() -> api_pb2.GenericResult:
 
 
 def item(each: world.Input, result: api_pb2.GenericResult) -> api_pb2.FunctionGetOutputsItem:
-    """Return ``result`` in the form in which a client gets it."""
+    """Return ``result`` in the form in which a client gets it.
+
+    Its retry count is 0: a client ignores what is of another attempt than its own, and the retries
+    are the server's.
+    """
     return api_pb2.FunctionGetOutputsItem(
         result=result,
         idx=each.idx,
         input_id=each.input_id,
         task_id=each.task_id,
-        retry_count=each.retry_count,
         input_started_at=each.started_at,
         output_created_at=time.time(),
     )

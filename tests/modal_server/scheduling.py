@@ -66,7 +66,7 @@ class Scheduler:
         self._asking[container.task_id] = future
         self.pump()
         window = definitions.scaledown_window(definition)
-        seconds = _LONG_POLL if container.input_ids else min(window, _LONG_POLL)
+        seconds = min(window, _LONG_POLL)
         try:
             # Shielded: what was given must not be lost with the one who asked.
             given = await asyncio.wait_for(asyncio.shield(future), seconds)
@@ -90,7 +90,6 @@ class Scheduler:
             container.input_ids.remove(item.input_id)
         if not container.input_ids:
             container.status, container.idle_since = "idle", time.time()
-        self._holdings.keeper.save(container)
         if each is None or each.status != "running" or each.task_id != container.task_id:
             return  # cancelled, or given to another since
         if item.retry_count == each.retry_count:
@@ -160,8 +159,7 @@ class Scheduler:
                 if each := self._inputs.next(function_id):
                     self._inputs.deliver(each, container)
                     future.set_result(each)
-            waiting = self._inputs.count(function_id)
-            if waiting:
+            if waiting := len(self._inputs.waiting[function_id]):
                 self._start(function_id, waiting)
             else:
                 self._inputs.waiting.pop(function_id, None)
