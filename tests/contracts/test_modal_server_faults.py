@@ -178,6 +178,7 @@ def test_a_server_begins_anew_when_told(function: Any, server: starting.ModalSer
     server.begin_anew()
 
     assert _get_again(call.object_id) == container["task_id"]
+    assert call.object_id in {each["call_id"] for each in server.journal("call")}
 
 
 def _get_again(call_id: str) -> Any:
