@@ -183,7 +183,7 @@ def test_modal_run_shows_the_logs_and_the_entrypoints_output(server: starting.Mo
 def test_modal_serve_takes_up_an_edit(server: starting.ModalServer, tmp_path: Path) -> None:
     tmp_path.joinpath("small.py").write_text(_SMALL.format(number=1))
     served = _modal(server, tmp_path, "serve", "small.py")
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 80
     while not [
         e
         for e in server.journal("publish")

@@ -47,12 +47,6 @@ class Logs:
         self._holdings.keeper.save(line)
         self._holdings.bells.ring(f"logs:{line.app_id}")
 
-    def length(self, task_id: str, fd: api_pb2.FileDescriptor.ValueType) -> int:
-        """Return how many bytes of what a container wrote are here."""
-        lines = self._holdings.logs.values()
-        texts = [each.text for each in lines if (each.task_id, each.fd) == (task_id, fd)]
-        return sum(len(text.encode(errors="surrogateescape")) for text in texts)
-
     async def AppGetLogs(
         self, request: api_pb2.AppGetLogsRequest, caller: answering.Caller
     ) -> AsyncIterator[Message]:
@@ -135,7 +129,7 @@ def _batch(lines: list[world.LogLine]) -> api_pb2.TaskLogsBatch:
     last = lines[-1]
     items = [
         api_pb2.TaskLogs(
-            data=each.text.encode(errors="surrogateescape").decode(errors="replace"),
+            data=each.text,
             timestamp=each.at,
             timestamp_ns=int(each.at * 1e9),
             file_descriptor=each.fd,

@@ -120,11 +120,9 @@ class House:
         self._inputs.resume()
         self._fleet.adopt()
         self._scheduler.pump()
-        watching = asyncio.ensure_future(self._fleet.watch())
         minding = asyncio.ensure_future(self._mind())
         await self._stopping.wait()
-        for task in (watching, minding):
-            task.cancel()
+        minding.cancel()
         self._server.hang_up()
         if not self._again:
             self._fleet.end()
