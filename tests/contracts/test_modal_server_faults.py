@@ -83,7 +83,9 @@ def test_a_preempted_container_is_interrupted_and_its_input_runs_again(
 
 
 def test_a_container_that_exits_again_and_again_is_a_crash_loop(function: Any) -> None:
-    with pytest.raises(modal.exception.InternalFailure, match="with code 3"):
+    with pytest.raises(
+        modal.exception.InternalFailure, match="with code 3, and said last: leaving with 3"
+    ):
         function("die").remote(3)
 
 

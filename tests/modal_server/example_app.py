@@ -81,6 +81,7 @@ def flaky(mark: str, failures: int) -> int:
 
 @app.function()
 def die(code: int) -> None:
+    print(f"leaving with {code}")
     os._exit(code)
 
 

@@ -75,6 +75,10 @@ class Fleet:
             else:
                 self._bury(container, _reaped(container.pid) if container.pid else None)
 
+    def last_words(self, container: world.Container) -> str:
+        """Return the last line that a container wrote."""
+        return self._logs.last_words(container)
+
     def kill(self, container: world.Container, fate: str) -> None:
         """Kill a container and all that it has started."""
         container.fate = container.fate or fate

@@ -47,6 +47,11 @@ class Logs:
         self._holdings.keeper.save(line)
         self._holdings.bells.ring(f"logs:{line.app_id}")
 
+    def last_words(self, container: world.Container) -> str:
+        """Return the last line that a container wrote."""
+        lines = reversed(self._holdings.logs.values())
+        return next((each.text for each in lines if each.task_id == container.task_id), "")
+
     async def AppGetLogs(
         self, request: api_pb2.AppGetLogsRequest, caller: answering.Caller
     ) -> AsyncIterator[Message]:

@@ -33,9 +33,10 @@ def timed_out(each: world.Input, seconds: float) -> api_pb2.GenericResult:
     return api_pb2.GenericResult(status=TIMEOUT, exception=text)
 
 
-def crashed(code: int | None, times: int) -> api_pb2.GenericResult:
+def crashed(code: int | None, times: int, last_words: str) -> api_pb2.GenericResult:
     """Return the result of an input whose containers have exited by themselves."""
-    text = f"Function container exited {times} times in a row, the last with code {code}."
+    text = f"Function container exited {times} times in a row, the last with code {code}"
+    text += f", and said last: {last_words.strip() or 'nothing'}"
     return api_pb2.GenericResult(status=CRASHED, exception=text)
 
 

@@ -236,8 +236,9 @@ class Scheduler:
             self._inputs.enqueue(each, first=True)
         else:
             each.crashes += 1
+            said = self._fleet.last_words(container)
             if each.crashes >= CRASHES:
-                self._inputs.settle(each, results.crashed(code, each.crashes))
+                self._inputs.settle(each, results.crashed(code, each.crashes, said))
             else:
                 self._inputs.enqueue(each, first=True)
 
@@ -246,7 +247,8 @@ class Scheduler:
         starts.count += 1
         if starts.count < (FAILED_STARTS if starts.reported else CRASHES):
             return
-        result = starts.reported or results.crashed(code, starts.count)
+        said = self._fleet.last_words(container)
+        result = starts.reported or results.crashed(code, starts.count, said)
         while each := self._inputs.next(container.function_id):
             self._inputs.finish(each, results.item(each, result))  # retries would not mend it
         del self._starts[container.function_id]
