@@ -132,6 +132,15 @@ def test_options_make_a_variant_that_runs(function: Any, server: starting.ModalS
     assert (variant["gpu"], variant["max_containers"]) == ("H100:2", 1)
 
 
+def test_a_variant_keeps_what_its_options_do_not_name(
+    function: Any, server: starting.ModalServer
+) -> None:
+    function("double").with_options(timeout=78).hydrate()
+
+    (variant,) = [each for each in server.journal("variant") if each["timeout"] == 78]
+    assert (variant["gpu"], variant["retries"], variant["region"]) == ("A10", 2, ["us-east"])
+
+
 def test_secrets_and_image_variables_are_in_the_environment_and_the_users_are_not(
     function: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -34,6 +34,8 @@ def _apply(base: api_pb2.Function, options: api_pb2.FunctionOptions) -> None:
             base.ClearField(name)
         getattr(base, name).extend(getattr(options, name))
     base.mount_ids.extend(options.mount_ids)
+    # A client sends resources with every option, empty ones too: what is not said in them stays.
+    base.resources.MergeFrom(options.resources)
     given = {field.name: value for field, value in options.ListFields()}
     for name in given.keys() & _MESSAGES:
         getattr(base, name).CopyFrom(given[name])
@@ -159,7 +161,7 @@ def gpu_of(definition: api_pb2.Function) -> list[str]:
     return [config.gpu_type + (f":{config.count}" if config.count > 1 else "")]
 
 
-_MESSAGES = {"resources", "retry_policy", "scheduler_placement"}
+_MESSAGES = {"retry_policy", "scheduler_placement"}
 _SCALARS = {
     "timeout_secs",
     "max_concurrent_inputs",
