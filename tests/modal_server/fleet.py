@@ -52,13 +52,16 @@ class Fleet:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    def read(self, container: world.Container) -> None:
-        """Take what a container has written since; it belongs to the call that it works on."""
+    def read(self, container: world.Container, *, all_: bool = False) -> None:
+        """Take the lines that a container has written since, for the call that it works on.
+
+        ``all_`` takes the line too that has not ended: nothing more of it comes.
+        """
         call_id = ""
         if container.input_ids:
             call_id = self._holdings.inputs[container.input_ids[-1]].call_id
         if wire := self._wires.get(container.task_id):
-            for fd, line in wire.written():
+            for fd, line in wire.written(all_=all_):
                 self._logs.write(container, call_id, fd, line)
 
     def adopt(self) -> None:
@@ -146,7 +149,7 @@ class Fleet:
         self._bury(container, process.wait() if process else _reaped(container.pid))
 
     def _bury(self, container: world.Container, code: int | None) -> None:
-        self.read(container)
+        self.read(container, all_=True)
         if container.pid:
             ending.end(container.pid, container.task_id)
         if wire := self._wires.pop(container.task_id, None):

@@ -84,7 +84,7 @@ class Scheduler:
 
     def answered(self, container: world.Container, item: api_pb2.FunctionPutOutputsItem) -> None:
         """Take an output that a container gives."""
-        self._fleet.read(container)
+        self._fleet.read(container, all_=True)
         each = self._holdings.inputs.get(item.input_id)
         if item.input_id in container.input_ids:
             container.input_ids.remove(item.input_id)

@@ -45,17 +45,21 @@ class Wire:
         }
         decoder = codecs.getincrementaldecoder("utf-8")
         self._decoders = {fd: decoder(errors="replace") for fd in _OUTPUTS}
+        self._begun = dict.fromkeys(_OUTPUTS, "")
         loop = asyncio.get_running_loop()
         loop.add_reader(self._process, on_end, container)
         for each in self._pipes.values():
             loop.add_reader(each, on_output, container)
 
-    def written(self) -> Iterator[tuple[api_pb2.FileDescriptor.ValueType, str]]:
-        """Give the lines that were written since, with where they were."""
+    def written(self, *, all_: bool) -> Iterator[tuple[api_pb2.FileDescriptor.ValueType, str]]:
+        """Give the lines that were written since; ``all_``: one that has not ended, too."""
         for fd, each in self._pipes.items():
             while content := _read(each):
-                text = self._decoders[fd].decode(content)
-                yield from ((fd, line) for line in text.splitlines(keepends=True))
+                self._begun[fd] += self._decoders[fd].decode(content)
+            lines = self._begun[fd].splitlines(keepends=True)
+            is_open = bool(lines) and not all_ and not lines[-1].endswith("\n")
+            self._begun[fd] = lines.pop() if is_open else ""
+            yield from ((fd, line) for line in lines)
 
     def cut(self) -> None:
         """Be told no more."""
