@@ -31,6 +31,7 @@ class VariantSummary:
     """A handler with one choice of parameters; its replicates in ascending order of seed.
 
     ``name`` is the variant's part of the run's id (``lr:0.001-width:32``), "" without parameters.
+    ``devices`` says how many of the completed replicates computed on which kind of device.
     """
 
     handler: str
@@ -40,6 +41,7 @@ class VariantSummary:
     metrics: Mapping[str, MetricSummary]
     statuses: Mapping[Status, int]
     verdicts: Mapping[Verdict, int]
+    devices: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

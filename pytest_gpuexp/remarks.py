@@ -62,7 +62,7 @@ def run_notes(variants: Sequence[VariantSummary], judgements: Sequence[Judgement
     if len(failing) > len(surprising):
         expected = len(failing) - len(surprising)
         notes.append(f"assertions failed as expected in {_count(expected, 'run')}")
-    return [*notes, *_judgement_notes(judgements)]
+    return [*notes, *_device_notes(variants), *_judgement_notes(judgements)]
 
 
 def _metric_notes(
@@ -85,6 +85,17 @@ def _metric_notes(
         yield f"{name} {value:.4g} {reached} its target {threshold.target:g}"
     if threshold.failure is not None and sign * value <= sign * threshold.failure:
         yield f"{name} {value:.4g} is at or past its failure mark {threshold.failure:g}"
+
+
+def _device_notes(variants: Sequence[VariantSummary]) -> Iterable[str]:
+    """Yield which means mix devices: their spread is not that of the seeds alone."""
+    mixed = [variant for variant in variants if len(variant.devices) > 1]
+    for variant in mixed[:_MOST_NAMES]:
+        counts = ", ".join(f"{n} on {device}" for device, n in sorted(variant.devices.items()))
+        yield f"the replicates of {label(variant)} ran on different devices: {counts}"
+    if len(mixed) > _MOST_NAMES:
+        more = _count(len(mixed) - _MOST_NAMES, "more variant")
+        yield f"the replicates of {more} ran on different devices"
 
 
 def _judgement_notes(judgements: Sequence[Judgement]) -> Iterable[str]:

@@ -108,6 +108,7 @@ def _variant_entry(variant: VariantSummary) -> dict[str, Plain]:
     return {
         "parameters": dict(variant.parameters),
         "status": dict(variant.statuses),
+        **({"devices": dict(variant.devices)} if len(variant.devices) > 1 else {}),
         "metrics": {name: _spread_entry(summary) for name, summary in variant.metrics.items()},
         "runs": [_run_entry(result) for result in variant.results],
     }

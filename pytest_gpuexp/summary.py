@@ -68,7 +68,22 @@ def _summarise(group: Iterable[ExperimentResult]) -> VariantSummary:
         },
         statuses=dict(Counter(result.status for result in results)),
         verdicts=dict(Counter(result.verdict for result in results)),
+        devices=dict(
+            Counter(
+                _kind_of_device(result.device)
+                for result in results
+                if result.status == "completed" and result.device
+            )
+        ),
     )
+
+
+def _kind_of_device(device: str) -> str:
+    """Return ``2 GPUs`` for ``GPU 0,3``: a token says which ones, and all else names a kind."""
+    if not device.startswith("GPU "):
+        return device
+    count = device.count(",") + 1
+    return "1 GPU" if count == 1 else f"{count} GPUs"
 
 
 def _mean(values: Sequence[float]) -> float:

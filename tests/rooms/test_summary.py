@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_gpuexp.records import ExperimentResult
+from pytest_gpuexp.remarks import run_notes
 from pytest_gpuexp.summary import newest, summarise_metric, summarise_variants
 
 RUN = ExperimentResult(
@@ -174,3 +175,30 @@ def test_the_newest_attempt_speaks_even_when_it_failed() -> None:
     old, new = run(metrics={"acc": 1.0}), run(attempt=2, status="failed")
 
     assert newest([new, old]) == newest([old, new]) == [new]
+
+
+def test_replicates_on_different_devices_are_never_averaged_without_a_word() -> None:
+    a100, h100 = "NVIDIA A100", "NVIDIA H100"
+    results = [
+        run(seed=0, device=a100),
+        run(seed=1, device=h100, attempt=2),
+        run(seed=2, device=a100),
+        run(seed=3, device="cpu", status="failed"),
+    ]
+
+    [variant] = summarise_variants(results)
+
+    assert variant.devices == {a100: 2, h100: 1}
+    assert run_notes([variant], []) == [
+        "1 of 4 runs did not complete: 1 failed",
+        "the replicates of exp_a ran on different devices: 2 on NVIDIA A100, 1 on NVIDIA H100",
+    ]
+
+
+def test_which_gpu_of_a_machine_it_was_makes_no_difference() -> None:
+    same = summarise_variants([run(seed=0, device="GPU 0"), run(seed=1, device="GPU 1")])
+    other = summarise_variants([run(seed=0, device="GPU 0"), run(seed=1, device="GPU 0,1")])
+
+    assert same[0].devices == {"1 GPU": 2}
+    assert run_notes(same, []) == []
+    assert other[0].devices == {"1 GPU": 1, "2 GPUs": 1}
