@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import faulthandler
 import gc
+import json
 import os
 import signal
 import socket
@@ -13,18 +14,20 @@ import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from pytest_gpuexp import processes
 from pytest_gpuexp.offspring import Child
+from pytest_gpuexp.records import Status
 from pytest_gpuexp.seeding import seed_everything
+from pytest_gpuexp.stopping import Stopping
 from pytest_gpuexp.wire import Channel, Message
 
 # What libraries import only when it is first used. In a child that is once a run: with torch the
 # first optimizer takes two seconds. The snapshot imports it when a child has shown the need.
 _PUT_OFF = {"torch._dynamo"}
 
-Execute = Callable[[Message], Mapping[str, Any]]
+Execute = Callable[[Message, Channel], Mapping[str, Any]]
 
 
 def fork_child(execute: Execute, close: Callable[[], Sequence[int]]) -> Child:
@@ -85,7 +88,7 @@ def serve_one(channel: Channel, execute: Execute) -> None:
         return
     _enter(task)
     known = set(_PUT_OFF & sys.modules.keys())
-    outcome = execute(task)
+    outcome = execute(task, channel)
     if os.getpid() != me:
         os._exit(0)  # the handler forked and let its child come back here
     with contextlib.suppress(OSError, ValueError):
@@ -94,6 +97,17 @@ def serve_one(channel: Channel, execute: Execute) -> None:
     if put_off := _PUT_OFF & sys.modules.keys() - known:
         channel.send({"imported": sorted(put_off)})
     channel.send(outcome)
+
+
+def stopping(channel: Channel) -> Stopping:
+    """Return the request to stop of the run whose supervisor is at the other end of ``channel``."""
+
+    def why() -> Status | None:
+        for line in channel.drain():
+            return cast(Status, json.loads(line)["stop"])
+        return None
+
+    return Stopping(why=why, on_signal=lambda reason: bool(channel.send({"stopping": reason})))
 
 
 def _enter(task: Message) -> None:

@@ -98,8 +98,7 @@ class Closing:
             )
         for reason in reasons:
             self._display.notice(reason)
-        unpublished = not all(one.published for one in self._knowledge.results.values())
-        if (reasons or unpublished) and not session.exitstatus:
+        if (reasons or not self._knowledge.all_published) and not session.exitstatus:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
     def index(self) -> None:

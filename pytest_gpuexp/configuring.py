@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
-from typing import TypeVar, cast
+from typing import Any, TypeVar, cast
 
 import pytest
 
@@ -20,6 +20,7 @@ from pytest_gpuexp.settings import Isolation, Settings
 from pytest_gpuexp.tiers import TIERS, Tier, find_tier, parse_duration
 
 T = TypeVar("T")
+_MODAL_PARALLELISM = 10  # the GPUs that a new account may use at once
 _TRUE, _FALSE = {"1", "true", "yes", "on"}, {"0", "false", "no", "off"}
 
 
@@ -179,3 +180,20 @@ def _cores() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+def xdist_workers(config: pytest.Config) -> Mapping[int, Any]:
+    """Return xdist's workers by number; {} where tests are not distributed."""
+    if hasattr(config, "workerinput"):
+        return dict.fromkeys(range(config.workerinput["workercount"]))
+    distributed = getattr(config.option, "dist", "no") != "no"
+    return dict(enumerate(config.option.tx)) if distributed else {}
+
+
+def parallelism_of(config: pytest.Config, settings: Settings) -> int:
+    """Return how many runs are executed at once; an xdist worker does one after the other."""
+    if hasattr(config, "workerinput") or settings.backend == "in-process":
+        return 1
+    if settings.backend == "modal":
+        return settings.parallelism or _MODAL_PARALLELISM
+    return settings.parallelism or len(settings.gpus) or settings.cores

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import re
 import types
@@ -14,6 +15,7 @@ from pytest_gpuexp import tiers
 from pytest_gpuexp.errors import UsageProblems
 from pytest_gpuexp.groups import Group, cases_group, grid_group, paired_group, parametrize_group
 from pytest_gpuexp.records import Experiment, Threshold
+from pytest_gpuexp.retrying import STATUSES, UNASKED, Retries
 from pytest_gpuexp.settings import Settings
 
 _FOLDER = re.compile(r"[A-Za-z0-9][\w.-]*")
@@ -103,9 +105,7 @@ def machine_of(
     marks: Iterable[pytest.Mark], settings: Settings, problems: list[str]
 ) -> dict[str, Any]:
     """Return tier, GPUs and timeout; the command line outranks the marks, these the tier."""
-    asked = next((mark for mark in marks if mark.name == "gpuexp_tier"), None)
-    given: Mapping[str, Any] = asked.kwargs if asked else {}
-    name = asked.args[0] if asked and asked.args else None
+    name, given = _asked(marks)
     gpus, timeout = given.get("gpus"), given.get("timeout")
     tier, seconds = None, None
     try:
@@ -128,6 +128,68 @@ def machine_of(
         "gpus": gpus,
         "timeout_seconds": settings.run_timeout or seconds or tier_timeout,
     }
+
+
+def retries_of(
+    marks: Iterable[pytest.Mark], settings: Settings, problems: list[str]
+) -> Retries | None:
+    """Return when runs are attempted again; None for never.
+
+    The command line's ``--gpu`` outranks ``or_tier`` too.
+    """
+    _, given = _asked(marks)
+    number, on, name = given.get("retries", 0), given.get("on"), given.get("or_tier")
+    statuses = UNASKED if on is None else _statuses(on)
+    found = [*_retry_problems(number, on, name), *_status_problems(statuses, name)]
+    instead = {} if name is None else _larger(name, given.get("timeout"), settings, found)
+    problems += [f"tier: {problem}" for problem in found]
+    if found or not number:
+        return None
+    return Retries(number=number, on=frozenset(statuses), instead={} if settings.gpu else instead)
+
+
+def _retry_problems(number: Any, on: Any, name: Any) -> Iterable[str]:
+    if isinstance(number, bool) or not isinstance(number, int) or number < 0:
+        yield f"retries={number!r} is not a number of further attempts"
+    elif not number and (on is not None or name is not None):
+        yield "on= and or_tier= say how retries go; add retries=1 or more"
+
+
+def _status_problems(statuses: Iterable[Any], name: Any) -> Iterable[str]:
+    for one in statuses:
+        if one not in STATUSES:
+            yield f"on: {one!r} is no status to retry after ({', '.join(STATUSES)})"
+    if name is not None and "oom" not in statuses:
+        yield "or_tier= is asked for after an oom; add 'oom' to on="
+
+
+def _larger(name: Any, timeout: Any, settings: Settings, problems: list[str]) -> dict[str, Any]:
+    """Return the machine that ``name`` stands for; a wrong ``timeout`` is told elsewhere."""
+    try:
+        tier = tiers.find_tier(name, settings.tiers)
+    except UsageProblems as error:
+        problems += [f"or_tier: {problem}" for problem in error.problems]
+        return {}
+    seconds = None
+    with contextlib.suppress(UsageProblems):
+        seconds = None if timeout is None else tiers.parse_duration(timeout)
+    return {
+        "tier": tier.name,
+        "gpus": tier.gpus,
+        "timeout_seconds": settings.run_timeout or seconds or tier.timeout_seconds,
+    }
+
+
+def _asked(marks: Iterable[pytest.Mark]) -> tuple[Any, Mapping[str, Any]]:
+    asked = next((mark for mark in marks if mark.name == "gpuexp_tier"), None)
+    if asked is None:
+        return None, {}
+    return (asked.args[0] if asked.args else None), asked.kwargs
+
+
+def _statuses(on: Any) -> list[Any]:
+    """Return the statuses in ``on``; one alone is taken too."""
+    return [on] if isinstance(on, str) or not isinstance(on, Iterable) else list(on)
 
 
 def _parametrized(mark: pytest.Mark, row_marks: list[RowMarks]) -> Group:

@@ -44,15 +44,8 @@ def status_of_exit(
     what the run was given. ``oom_kills`` is how many
     processes the kernel ended for want of memory meanwhile. ``tail`` is the end of its output.
     """
-    if killed_for == "timeout":
-        return (
-            "timeout",
-            "Timeout",
-            f"the run took longer than its timeout of {timeout_seconds or 0:g} s and was ended; "
-            "give it more by tier(timeout=...) or --run-timeout",
-        )
     if killed_for is not None:
-        return killed_for, "Cancelled", "the run was ended by the session"
+        return killed_for, *words_of_stop(killed_for, timeout_seconds)
     code = os.waitstatus_to_exitcode(waitstatus)
     if code >= 0:
         return (
@@ -64,10 +57,29 @@ def status_of_exit(
     name = signal_name(-code)
     if -code == signal.SIGKILL and oom_kills:
         return "oom", name, f"the run's process was ended by the kernel for want of memory ({name})"
+    if -code == signal.SIGTERM:
+        return "preempted", *words_of_stop("preempted", timeout_seconds)
     lines = tail.strip().splitlines()
     if -code == signal.SIGABRT and lines and any(w in tail.lower() for w in _OUT_OF_MEMORY):
         return "oom", name, f"the run's process gave up for want of memory ({name}): {lines[-1]}"
     return "failed", name, f"the run's process was killed by {name} ({signal.strsignal(-code)})"
+
+
+def words_of_stop(reason: Status, timeout_seconds: float | None) -> tuple[str, str]:
+    """Return error type and message of a run that was asked to stop, or ended, for ``reason``."""
+    if reason == "timeout":
+        return (
+            "Timeout",
+            f"the run took longer than its timeout of {timeout_seconds or 0:g} s and was ended; "
+            "give it more by tier(timeout=...) or --run-timeout",
+        )
+    if reason == "preempted":
+        return (
+            "Preempted",
+            "the run's process was ended from outside by SIGTERM, as happens where a machine is "
+            "taken away",
+        )
+    return "Cancelled", "the run was ended by the session"
 
 
 def signal_name(number: int) -> str:

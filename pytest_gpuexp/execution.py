@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import sys
 import time
 import warnings
@@ -11,10 +12,12 @@ from pathlib import Path
 from typing import Any, cast
 
 import pytest
+from _pytest.runner import runtestprotocol
 
 from pytest_gpuexp import binding
 from pytest_gpuexp.assertion_log import CURRENT
-from pytest_gpuexp.endings import message_of, status_of_exception
+from pytest_gpuexp.checkpoints import path_of
+from pytest_gpuexp.endings import message_of, status_of_exception, words_of_stop
 from pytest_gpuexp.moments import utc
 from pytest_gpuexp.recording import config_of
 from pytest_gpuexp.records import (
@@ -30,6 +33,7 @@ from pytest_gpuexp.returns import non_finite
 from pytest_gpuexp.rewriting import assertion_source
 from pytest_gpuexp.runner import ExperimentRunner
 from pytest_gpuexp.seeding import seed_everything
+from pytest_gpuexp.stopping import Stopping
 from pytest_gpuexp.warned import warning_to_plain
 
 
@@ -44,6 +48,7 @@ class _Course:
     error: BaseException | None = None
     expected: str | None = None
     assertions: Sequence[Assertion] = ()
+    quiet: bool = False
     reports: list[pytest.TestReport] = field(default_factory=list)
     warned: list[Mapping[str, Plain]] = field(default_factory=list)
 
@@ -68,26 +73,38 @@ class Execution:
         folder: Path,
         devices: Sequence[str] = (),
         nextitem: pytest.Item | None = None,
+        quiet: bool = False,
+        stopping: Stopping | None = None,
+        tell: Callable[[Mapping[str, str]], object] = dict,
     ) -> Outcome:
         """Execute ``attempt`` of a handler of ``module`` and return how it ended.
 
         Session-, package- and module-scoped fixtures are torn down afterwards unless ``nextitem``
-        still needs them.
+        still needs them. Where ``quiet``, the outcome alone has the reports: nobody hears of them.
         """
+        stopping = stopping or Stopping()
         runner = ExperimentRunner(
-            attempt, config=config_of(attempt), folder=folder, devices=devices
+            attempt,
+            config=config_of(attempt),
+            folder=folder,
+            devices=devices,
+            stopping=stopping,
+            tell=tell,
         )
         CURRENT.clear()
-        self._course = course = _Course(module_path=module.path, runner=runner)
+        self._course = course = _Course(module_path=module.path, runner=runner, quiet=quiet)
         started, clock = time.time(), time.perf_counter()
         seed_everything(attempt.spec.seed)
         try:
             item = binding.make_item(module, attempt, runner)
             item.ihook.pytest_runtest_protocol(item=item, nextitem=nextitem)
         finally:
+            stopping.release()
             runner.close()
             self._course = None
         result = _result(attempt, course, started, time.perf_counter() - clock)
+        if stopping.reason is not None and stopping.heeded(result.status):
+            return Outcome(result=_stopped(result, stopping.reason, attempt.spec.timeout_seconds))
         reports = self._serialise(course.reports)
         if course.warned and reports:
             # pytest tells them when the last phase is over, so no report could have them earlier.
@@ -111,6 +128,14 @@ class Execution:
         """Keep a warning of the run in progress."""
         if self._course is not None:
             self._course.warned.append(warning_to_plain(warning_message))
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_protocol(self, item: pytest.Item, nextitem: pytest.Item | None) -> Any:
+        """Run a quiet attempt; what wraps the protocol, as assertions do, is around it still."""
+        if self._course is None or not self._course.quiet:
+            return None
+        self._course.reports = runtestprotocol(item, log=False, nextitem=nextitem)
+        return True
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtest_makereport(self, item: pytest.Item, call: pytest.CallInfo[None]) -> Any:
@@ -229,6 +254,8 @@ def _result(attempt: Attempt, course: _Course, started: float, duration: float) 
         finding=runner.finding,
         assertions=course.assertions,
         artifacts=runner.results.saved(),
+        checkpoint_path=runner.checkpoints.saved and path_of(spec.run_id, runner.checkpoints.saved),
+        restored_step=runner.checkpoints.restored_step,
         error_type=None if error is None else type(error).__name__,
         error_message=None if error is None else message_of(error),
         started_at=utc(started),
@@ -238,6 +265,23 @@ def _result(attempt: Attempt, course: _Course, started: float, duration: float) 
         stub=attempt.stub,
         expected_failure=course.expected,
         fingerprint=attempt.fingerprint,
+    )
+
+
+def _stopped(
+    result: ExperimentResult, reason: Status, timeout_seconds: float | None
+) -> ExperimentResult:
+    """Return the result of a run that left early because it was asked to: it is not complete."""
+    error_type, message = words_of_stop(reason, timeout_seconds)
+    if result.error_type is not None:
+        message = f"{message} [while it stopped: {result.error_type}: {result.error_message}]"
+    return dataclasses.replace(
+        result,
+        status=reason,
+        verdict="not_evaluated",
+        error_type=error_type,
+        error_message=message,
+        expected_failure=None,
     )
 
 

@@ -15,6 +15,7 @@ from pytest_gpuexp.definitions import handler_id
 from pytest_gpuexp.errors import UsageProblems
 from pytest_gpuexp.overrides import Overrides
 from pytest_gpuexp.records import Experiment, RunSpec
+from pytest_gpuexp.retrying import Retries
 from pytest_gpuexp.settings import Settings
 
 _NEVER_PARAMETERS = {"runner", "request"}
@@ -25,7 +26,7 @@ class Handler:
     """One handler with all its runs, before any is deselected.
 
     ``marks`` are its own, and ``row_marks`` those that ``pytest.param`` gives to single rows: the
-    row's names, its text in ids, its marks.
+    row's names, its text in ids, its marks. ``retries`` says when its runs are attempted again.
     """
 
     handler_id: str
@@ -34,6 +35,7 @@ class Handler:
     variants: Mapping[str, tuple[RunSpec, ...]]
     marks: tuple[pytest.Mark, ...]
     row_marks: tuple[RowMarks, ...] = ()
+    retries: Retries | None = None
 
     def marks_of(self, spec: RunSpec) -> list[pytest.Mark]:
         """Return the marks that ``pytest.param`` gives to the row that ``spec`` came from."""
@@ -65,6 +67,7 @@ def read_handler(
     problems: list[str] = []
     seeds = declarations.seeds_of(marks, problems)
     machine = declarations.machine_of(marks, settings, problems)
+    retries = declarations.retries_of(marks, settings, problems)
     points: list[sweep.Point] = []
     try:
         points = sweep.expand(
@@ -89,6 +92,7 @@ def read_handler(
         variants={variant: tuple(specs) for variant, specs in variants.items()},
         marks=tuple(declarations.marks_of(function)),
         row_marks=tuple(row_marks),
+        retries=retries,
     )
 
 

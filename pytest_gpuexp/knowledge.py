@@ -16,6 +16,7 @@ class Knowledge:
 
     ``results`` are those of this session's runs, by run id; ``kept`` those of earlier sessions
     that this one reports, and ``vouched`` the ids of those that came of the code as it is now.
+    ``all_published`` says whether every attempt of this session has reached the storage.
     """
 
     def __init__(self, storage: Storage, *, durable: bool, indexed: bool = False) -> None:
@@ -25,6 +26,7 @@ class Knowledge:
         looked up in an index.
         """
         self._indexed = indexed
+        self.all_published = True
         self.kept: dict[str, ExperimentResult] = {}
         self.vouched: set[str] = set()
         self.results: dict[str, ExperimentResult] = {}
@@ -34,8 +36,11 @@ class Knowledge:
         self._read: dict[str, ExperimentResult] = {}
 
     def take(self, result: ExperimentResult) -> None:
-        """Know how a run of this session ended."""
-        self.results[result.run_id] = result
+        """Know how an attempt of this session ended; the newest finished one speaks for its run."""
+        self.all_published = self.all_published and result.published
+        other = self.results.get(result.run_id, result)
+        if result.status not in UNFINISHED or other.status in UNFINISHED:
+            self.results[result.run_id] = result
 
     def ledger(self, experiment_id: str) -> Ledger:
         """Return the ledger of an experiment; its files are listed at the first call."""

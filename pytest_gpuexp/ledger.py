@@ -46,7 +46,7 @@ class Ledger:
         self._indexed = indexed
         self.has_index = indexed or storage.exists(index_name(experiment_id))
         self._records = _attempts(storage.list(f"{experiment_id}/records"))
-        jobs = _attempts(storage.list(f"{experiment_id}/jobs"))
+        self._jobs = jobs = _attempts(storage.list(f"{experiment_id}/jobs"))
         self._last = {
             run: max(*jobs.get(run, ()), *self._records.get(run, ()), 0)
             for run in {*jobs, *self._records}
@@ -72,6 +72,8 @@ class Ledger:
         stub: bool,
         marks: Sequence[tuple[str, Sequence[Plain], Mapping[str, Plain]]] = (),
         fingerprint: Mapping[str, str] = MappingProxyType({}),
+        restores: Sequence[int] = (),
+        any_code: bool = False,
     ) -> Attempt:
         """Return a new attempt of ``spec``, its intent on disk under a number nobody else has.
 
@@ -81,7 +83,14 @@ class Ledger:
         for _ in range(1000):
             number += 1
             attempt = Attempt(
-                spec=spec, number=number, stub=stub, marks=marks, fingerprint=fingerprint
+                spec=spec,
+                number=number,
+                stub=stub,
+                marks=marks,
+                fingerprint=fingerprint,
+                submitted_at=submitted_at,
+                restores=restores,
+                any_code=any_code,
             )
             intent = (
                 f"run_id: {spec.run_id}\nattempt: {number}\nname: {json.dumps(spec.name)}\n"
@@ -109,6 +118,24 @@ class Ledger:
     def withdraw(self, attempt: Attempt) -> None:
         """Take back a claim whose attempt never began."""
         self._storage.delete(self._job(attempt))
+
+    def interrupted(self, run_id: str) -> list[int]:
+        """Return the attempts of a run since its last completed one, which can be gone on from.
+
+        A record that cannot be read may be of a completed one, so none before it is given.
+        """
+        records = self._records.get(run_id, ())
+        found: list[int] = []
+        for number in sorted({*records, *self._jobs.get(run_id, ())}, reverse=True):
+            if number in records:
+                try:
+                    glance = self.index.glance(f"{self._id}/records/{run_id}.{number}.yaml")
+                except RecordInvalid:
+                    break
+                if glance.status == "completed":
+                    break
+            found.append(number)
+        return found
 
     def begun(self, run_ids: Iterable[str]) -> set[str]:
         """Return those of ``run_ids`` that some session has claimed, and that have no record."""

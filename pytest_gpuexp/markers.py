@@ -9,6 +9,7 @@ MARKERS = {
     "gpuexp_grid": "grid(name=[...], exclude=, only=): the product of these axes.",
     "gpuexp_paired": "paired(name=[...], exclude=, only=): axes that move together, as zip does.",
     "gpuexp_cases": "cases([{...}, ...], exclude=, only=): these choices of parameters.",
-    "gpuexp_tier": "tier(name, gpus=, timeout=): the machine that a handler asks for.",
+    "gpuexp_tier": "tier(name, gpus=, timeout=, retries=, on=, or_tier=): the machine that a "
+    "handler asks for, and when its runs are attempted again.",
     "gpuexp_criterion": "criterion(handler, over=): a judgement over stored results.",
 }

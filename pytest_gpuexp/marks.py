@@ -65,10 +65,23 @@ def cases(
 
 
 def tier(
-    name: str | None = None, *, gpus: int | None = None, timeout: str | float | None = None
+    name: str | None = None,
+    *,
+    gpus: int | None = None,
+    timeout: str | float | None = None,
+    retries: int = 0,
+    on: Iterable[str] | None = None,
+    or_tier: str | None = None,
 ) -> pytest.MarkDecorator:
-    """Ask for a machine: a tier's name or a GPU string, a number of GPUs, a timeout (``"10m"``)."""
-    return pytest.mark.gpuexp_tier.with_args(name, gpus=gpus, timeout=timeout)
+    """Ask for a machine: a tier's name or a GPU string, a number of GPUs, a timeout (``"10m"``).
+
+    A run whose attempt ends in one of the statuses ``on`` (of preempted, oom, timeout, failed,
+    lost; without it preempted and oom) is attempted again, up to ``retries`` times in a session;
+    after an oom on ``or_tier``, where that is given.
+    """
+    return pytest.mark.gpuexp_tier.with_args(
+        name, gpus=gpus, timeout=timeout, retries=retries, on=on, or_tier=or_tier
+    )
 
 
 def criterion(

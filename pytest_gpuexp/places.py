@@ -5,9 +5,8 @@ from __future__ import annotations
 import contextlib
 import importlib.util
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -18,20 +17,20 @@ from pytest_gpuexp.backends.modal_service import DEFAULT_TIER
 from pytest_gpuexp.backends.on_modal import ModalBackend
 from pytest_gpuexp.backends.published import PublishedBackend
 from pytest_gpuexp.collection import ExperimentItem
+from pytest_gpuexp.configuring import parallelism_of, xdist_workers
 from pytest_gpuexp.errors import BackendUnavailable, GpuexpError, StorageError, UsageProblems
-from pytest_gpuexp.execution import Execution
 from pytest_gpuexp.greeting import make_greeting
+from pytest_gpuexp.own_process import OwnProcess
 from pytest_gpuexp.project import read_project
 from pytest_gpuexp.protocols import Backend, Storage
 from pytest_gpuexp.publishing import Publisher, open_spool, publish_leftovers
-from pytest_gpuexp.records import Attempt, Job, Outcome, RunSpec
+from pytest_gpuexp.records import Attempt, Job, RunSpec
 from pytest_gpuexp.settings import Settings
 from pytest_gpuexp.storage.access import SCHEME, split_url
 from pytest_gpuexp.storage.local import LocalStorage
 from pytest_gpuexp.storage.tigris import TigrisStorage
 
 STUB_FOLDER = ".stub"
-_MODAL_PARALLELISM = 10  # the GPUs that a new account may use at once
 _OURS = (LocalBackend, InProcessBackend, ModalBackend)  # they keep the files of runs in a folder
 
 
@@ -46,19 +45,17 @@ class Places:
         self._config = config
         self._settings = settings
         config.pluginmanager.register(self, "gpuexp-places")  # the built-in ones answer by hook
-        self._workers = _xdist_workers(config)
+        self._workers = xdist_workers(config)
         self.judges_only = bool(self._workers) and not hasattr(config, "workerinput")
-        self.parallelism = self._parallelism()
+        self.parallelism = parallelism_of(config, settings)
         self.storage = self._make_storage()
         self.refused = False
         self._backend: Backend | None = None
         self._published: PublishedBackend | None = None
         self._spooled: LocalStorage | None = None
-        self._leftovers_told: list[str] = []
-        self._provenance = b""
+        self._told_texts: list[str] = []
         self._told = 0
-        self._items: Sequence[ExperimentItem] = ()
-        self._execution: Execution | None = None
+        self._own_process: OwnProcess | None = None
 
     @property
     def started(self) -> bool:
@@ -83,8 +80,9 @@ class Places:
         Raises:
             pytest.UsageError: there is no backend of the name that was asked for.
         """
-        self._provenance = provenance
         backend = self._make_backend()
+        if self._own_process is not None:
+            self._own_process.provenance = provenance
         if isinstance(backend, LocalBackend):
             backend.prepare(provenance)
         elif isinstance(backend, ModalBackend):
@@ -92,7 +90,9 @@ class Places:
         if self._workplace is self.storage or not isinstance(backend, _OURS):
             return backend
         publisher = Publisher(self._workplace, self.storage)
-        self._published = PublishedBackend(backend, publisher, lose=self._lose)
+        self._published = PublishedBackend(
+            backend, publisher, lose=self._lose, tell=self._told_texts.append
+        )
         return self._published
 
     def adopt(self, attempt: Attempt, handle: str) -> Job | None:
@@ -106,7 +106,8 @@ class Places:
 
     def will_run(self, items: Sequence[ExperimentItem]) -> None:
         """Know the order of ``items``: in this process a run's fixtures may serve the next."""
-        self._items = items
+        if self._own_process is not None:
+            self._own_process.items = items
 
     def close(self) -> None:
         """Let the backend go."""
@@ -180,14 +181,15 @@ class Places:
         """Bring what is left in the spool to the storage."""
         if self._workplace is not self.storage:
             publisher = Publisher(self._workplace, self.storage)
-            self._leftovers_told += publish_leftovers(publisher)
+            self._told_texts += publish_leftovers(publisher)
 
     def notices(self) -> list[str]:
         """Return what backend and storage have to tell since the last call."""
         notices: Sequence[str] = getattr(self._backend, "notices", ())
-        new = [*self._leftovers_told, *notices[self._told :]]
+        texts = list(self._told_texts)  # threads may add some meanwhile
+        del self._told_texts[: len(texts)]
+        new = [*texts, *notices[self._told :]]
         self._told = len(notices)
-        self._leftovers_told.clear()
         return new
 
     def facts(self) -> dict[str, str]:
@@ -234,13 +236,6 @@ class Places:
         if isinstance(self.storage, TigrisStorage):
             self.storage.lose()
 
-    def _parallelism(self) -> int:
-        if hasattr(self._config, "workerinput") or self._settings.backend == "in-process":
-            return 1
-        if self._settings.backend == "modal":
-            return self._settings.parallelism or _MODAL_PARALLELISM
-        return self._settings.parallelism or len(self._settings.gpus) or self._settings.cores
-
     def _make_storage(self) -> Storage:
         url = self._settings.storage
         storage: Storage | None = self._config.hook.pytest_gpuexp_make_storage(
@@ -281,9 +276,14 @@ class Places:
     def pytest_gpuexp_make_backend(self, name: str, settings: Settings) -> Backend | None:
         """Make the built-in backends."""
         if name == "in-process":
-            self._execution = Execution(self._config)
-            self._config.pluginmanager.register(self._execution, "gpuexp-execution")
-            return InProcessBackend(self._execute_here)
+            self._own_process = OwnProcess(
+                self._config,
+                workplace=self._workplace,
+                gpus=settings.gpus,
+                say=self._told_texts.append,
+                on_checkpoint=self._saved,
+            )
+            return InProcessBackend(self._own_process.execute)
         if name == "modal":
             return self._make_modal(settings)
         if name != "local":
@@ -298,6 +298,7 @@ class Places:
             gpus=settings.gpus,
             cores=settings.cores // share,
             parallelism=self.parallelism,
+            on_checkpoint=self._saved,
         )
 
     def _make_modal(self, settings: Settings) -> Backend:
@@ -317,28 +318,6 @@ class Places:
             at_home=[workplace],
         )
 
-    def _execute_here(self, attempt: Attempt) -> Outcome:
-        assert self._execution is not None  # made with the backend that calls this
-        index = next(n for n, i in enumerate(self._items) if i.spec.run_id == attempt.spec.run_id)
-        item = self._items[index]
-        folder = self._workplace.path(recording.run_folder(attempt))
-        folder.mkdir(parents=True, exist_ok=True)
-        module = item.parent
-        assert isinstance(module, pytest.Module)  # ExperimentModule makes these items
-        outcome = self._execution.run(
-            module,
-            attempt,
-            folder=folder,
-            devices=self._settings.gpus[: attempt.spec.gpus or 1],
-            nextitem=self._items[index + 1] if index + 1 < len(self._items) else None,
-        )
-        recording.commit(self._workplace, outcome.result, self._provenance)
-        return outcome
-
-
-def _xdist_workers(config: pytest.Config) -> Mapping[int, Any]:
-    """Return xdist's workers by number; {} where tests are not distributed."""
-    if hasattr(config, "workerinput"):
-        return dict.fromkeys(range(config.workerinput["workercount"]))
-    distributed = getattr(config.option, "dist", "no") != "no"
-    return dict(enumerate(config.option.tx)) if distributed else {}
+    def _saved(self, attempt: Attempt, checkpoint: str) -> None:
+        if self._published is not None:
+            self._published.saved(attempt, checkpoint)

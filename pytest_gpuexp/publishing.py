@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from pytest_gpuexp import documents
+from pytest_gpuexp.checkpoint_transfers import CheckpointTransfers
 from pytest_gpuexp.errors import GpuexpError, StorageError
 from pytest_gpuexp.protocols import Storage
 from pytest_gpuexp.records import Artifact, ExperimentResult
@@ -31,6 +32,7 @@ class Publisher:
         """Publish from ``spool`` into ``storage``, under the same names but for artifacts."""
         self._spool = spool
         self._storage = storage
+        self.checkpoints = CheckpointTransfers(spool, storage)
         self._sent: set[str] = set()
         self._sending: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
 
@@ -57,6 +59,7 @@ class Publisher:
                 self._storage.upload_file(path, f"{_run_folder(result)}/{path.name}")
             for artifact in result.artifacts:
                 self._publish_artifact(folder / "artifacts" / artifact.name, artifact)
+            self.checkpoints.publish_of(result)
         except FileNotFoundError as error:
             if self._storage.exists(name):
                 self._remove(name)  # another session has published it meanwhile
@@ -66,6 +69,8 @@ class Publisher:
                 f"{self._spool.url} any more. Run it again."
             ) from None
         self._commit(name, record)
+        if result.status == "completed":
+            self.checkpoints.forget(result)
         shutil.rmtree(folder, ignore_errors=True)
         self._spool.delete(name)
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from pytest_gpuexp import documents, series, sweep
 from pytest_gpuexp.artifacts import ResultsWriter
+from pytest_gpuexp.checkpoints import newest_path
 from pytest_gpuexp.moments import utc
 from pytest_gpuexp.protocols import Storage
 from pytest_gpuexp.records import Attempt, ExperimentResult, Plain, Status
@@ -68,6 +69,7 @@ def result_without_worker(
         metrics=metrics,
         non_finite=non_finite(metrics),
         artifacts=ResultsWriter(folder).saved(),
+        checkpoint_path=newest_path(folder, spec.run_id, attempt.number) if started else None,
         error_type=error_type,
         error_message=error_message,
         started_at=utc(started) if started else "",

@@ -76,6 +76,9 @@ class Attempt:
 
     ``marks`` are pytest marks that the handler itself does not have: name, arguments, keywords.
     ``fingerprint`` is that of the code which is executed: a digest a file, for the record.
+    ``submitted_at`` tells this attempt from one that had its number before records were deleted.
+    ``restores`` are the earlier attempts whose checkpoints it may go on from, with ``any_code``
+    those of other code too.
     """
 
     spec: RunSpec
@@ -83,6 +86,9 @@ class Attempt:
     stub: bool = False
     marks: Sequence[tuple[str, Sequence[Plain], Mapping[str, Plain]]] = ()
     fingerprint: Mapping[str, str] = field(default_factory=dict)
+    submitted_at: str = ""
+    restores: Sequence[int] = ()
+    any_code: bool = False
 
     @property
     def key(self) -> str:
@@ -131,7 +137,9 @@ class ExperimentResult:
     ``status`` speaks of execution alone, ``verdict`` of the handler's own assertions alone.
     ``config`` is ``parameters`` nested by their dots, with ``seed``. ``metrics`` holds what the
     handler returned, else the last value logged under the name; ``non_finite`` names those that
-    are NaN or infinite. Times are UTC in ISO 8601; ``duration_seconds`` is wall time in the worker.
+    are NaN or infinite. ``restored_step`` is that of the checkpoint from which the attempt went on,
+    None where it began afresh. Times are UTC in ISO 8601; ``duration_seconds`` is wall time in the
+    worker.
     """
 
     experiment_id: str
@@ -150,7 +158,8 @@ class ExperimentResult:
     finding: str | None = None
     assertions: Sequence[Assertion] = ()
     artifacts: Sequence[Artifact] = ()
-    checkpoint_path: str | None = None
+    checkpoint_path: str | None = None  # below the experiment's folder
+    restored_step: int | None = None
     error_type: str | None = None
     error_message: str | None = None
     started_at: str = ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -9,10 +10,12 @@ from typing import Any
 
 from pytest_gpuexp import returns
 from pytest_gpuexp.artifacts import ResultsWriter
+from pytest_gpuexp.checkpoints import KEEP, Checkpoint, Checkpoints, checkpoint_folder
 from pytest_gpuexp.errors import GpuexpError, HandlerReturnInvalid
 from pytest_gpuexp.protocols import Tracker
 from pytest_gpuexp.records import Attempt, Plain
 from pytest_gpuexp.series import SeriesWriter
+from pytest_gpuexp.stopping import Stopping
 
 
 class ExperimentRunner:
@@ -37,6 +40,8 @@ class ExperimentRunner:
         folder: Path,
         devices: Sequence[str] = (),
         trackers: Sequence[Tracker] = (),
+        stopping: Stopping | None = None,
+        tell: Callable[[Mapping[str, str]], object] = dict,
         clock: Callable[[], float] = time.time,
     ) -> None:
         """Be the runner of ``attempt``, whose files lie in ``folder``; made by the fixture."""
@@ -52,7 +57,18 @@ class ExperimentRunner:
         self.results = ResultsWriter(folder)
         self._series = SeriesWriter(folder / "metrics.jsonl", clock)
         self._trackers = tuple(trackers)
+        self._stopping = stopping or Stopping()
+        self.checkpoints = Checkpoints(attempt, checkpoint_folder(folder), tell=tell)
         self._returned = returns.Returned()
+
+    @property
+    def stopping(self) -> bool:
+        """Whether the run is asked to stop: save a checkpoint then, and return.
+
+        Asked are those that have looked at least once, and they have their grace (five seconds) to
+        leave by themselves: at the time limit, at Ctrl-C, or where the machine is taken away.
+        """
+        return self._stopping.look()
 
     def log_metrics(self, metrics: Mapping[str, Any], step: int | None = None) -> None:
         """Append a point to the run's series; without ``step`` the next one is taken.
@@ -75,6 +91,32 @@ class ExperimentRunner:
                 tracker.log(values, step=at)
         if problems:
             raise GpuexpError("log_metrics: " + "; ".join(problems))
+
+    def checkpoint(
+        self,
+        content: Mapping[Any, Any] | str | os.PathLike[str],
+        *,
+        step: int | None = None,
+        keep: int = KEEP,
+    ) -> None:
+        """Save what the run can go on from: a dict, or a copy of the file or folder at a path.
+
+        In a dict are numbers, text, arrays, tensors, and dicts, lists and tuples of them, as in
+        ``state_dict()``. It is whole or absent, whatever kills the run, and the last ``keep`` stay.
+        Without ``step`` the next one is taken.
+
+        Raises:
+            GpuexpError: the dict holds other things, all of which are named, or there is no file.
+        """
+        self.checkpoints.save(content, step=step, keep=keep)
+
+    def restore(self) -> Checkpoint | None:
+        """Return the newest checkpoint of the attempt that this one goes on from; None: begin.
+
+        That is an attempt of this session that was broken off, or with ``--resume`` one of an
+        earlier session, but never one that was completed, or of other code.
+        """
+        return self.checkpoints.restore()
 
     def take_return(self, value: object) -> None:
         """Keep the valid part of what the handler returned.

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import pytest
 
-from pytest_gpuexp import documents, glimpse, provenance, reporting
+from pytest_gpuexp import documents, figures, glimpse, provenance, reporting, retrying
 from pytest_gpuexp.collection import ExperimentItem
 from pytest_gpuexp.dispatch import Dispatch
 from pytest_gpuexp.errors import StorageError
@@ -20,7 +20,7 @@ from pytest_gpuexp.moments import utc
 from pytest_gpuexp.origins import Origins
 from pytest_gpuexp.places import Places
 from pytest_gpuexp.protocols import Backend, Display
-from pytest_gpuexp.records import UNFINISHED, Attempt, ExperimentResult, Outcome
+from pytest_gpuexp.records import UNFINISHED, Attempt, ExperimentResult, Outcome, RunSpec
 from pytest_gpuexp.settings import Settings
 
 _LEARN_SECONDS = 0.05
@@ -55,6 +55,7 @@ class Runs:
         self._counts: Counter[str] = Counter()
         self._adopted: set[str] = set()  # runs
         self._taken_over: set[str] = set()  # their attempts of earlier sessions
+        self._tries: Counter[str] = Counter()
         self._refusal: StorageError | None = None
         self._done = 0
         self._total = 0
@@ -82,8 +83,11 @@ class Runs:
                 for ended in dispatch.run(self._attempts(items, backend)):
                     for attempt, outcome in ended:
                         item = by_run[attempt.spec.run_id]
-                        if not self._again(item, attempt, outcome, dispatch, backend):
+                        again = self._again(session, item, attempt, outcome, backend)
+                        if again is None:
                             self._finish(item, outcome)
+                        else:
+                            dispatch.submit(again)
                     self._show_progress(by_run, backend)
                     stop_where_asked(session)
                 if self._refusal is not None:
@@ -112,7 +116,7 @@ class Runs:
             if item.spec.run_id in self._adopted:
                 continue
             try:
-                attempt = self._claim(item, backend)
+                attempt = self._claim(item, item.spec, backend, self._restores(item.spec))
             except StorageError as error:  # what runs already comes to its end, and is kept
                 self._refusal = error
                 return
@@ -155,28 +159,55 @@ class Runs:
 
     def _again(
         self,
+        session: pytest.Session,
         item: ExperimentItem,
         attempt: Attempt,
         outcome: Outcome,
-        dispatch: Dispatch,
         backend: Backend,
-    ) -> bool:
-        """Run again what was taken over and is lost; return whether it is."""
-        if attempt.key not in self._taken_over or outcome.result.status not in UNFINISHED:
-            return False
-        self._display.notice(f"{item.name} runs again: {outcome.result.error_message}")
-        dispatch.submit(self._claim(item, backend))
-        return True
+    ) -> Attempt | None:
+        """Return the next attempt of a run whose ``attempt`` ended so, claimed; None for none."""
+        retries, result = item.handler.retries, outcome.result
+        if attempt.key in self._taken_over and result.status in UNFINISHED:
+            self._display.notice(f"{item.name} runs again: {result.error_message}")
+            return self._claim(item, item.spec, backend, self._restores(item.spec))
+        if retries is None or session.shouldfail or session.shouldstop:
+            return None
+        self._tries[result.run_id] += 1
+        tries = self._tries[result.run_id]
+        spec = retrying.next_spec(attempt.spec, retries, tries=tries, status=result.status)
+        if spec is None:
+            return None
+        try:
+            again = self._claim(item, spec, backend, [*attempt.restores, attempt.number])
+        except StorageError as error:
+            self._refusal = error
+            return None
+        self._ended(outcome)
+        why = figures.first_line(result.error_message or "")
+        self._display.notice(
+            retrying.told(spec, retries, tries=tries, status=result.status, why=why)
+        )
+        return again
 
-    def _claim(self, item: ExperimentItem, backend: Backend) -> Attempt:
-        return self._knowledge.ledger(item.spec.experiment_id).claim(
-            item.spec,
+    def _restores(self, spec: RunSpec) -> Sequence[int]:
+        """Return the attempts of earlier sessions that the first one of this may go on from."""
+        if not self._settings.resume:
+            return ()
+        return self._knowledge.ledger(spec.experiment_id).interrupted(spec.run_id)
+
+    def _claim(
+        self, item: ExperimentItem, spec: RunSpec, backend: Backend, restores: Sequence[int]
+    ) -> Attempt:
+        return self._knowledge.ledger(spec.experiment_id).claim(
+            spec,
             backend=self._settings.backend,
             handle=backend.handle,
             submitted_at=utc(time.time()),
             stub=self._settings.stub,
             marks=[(mark.name, mark.args, mark.kwargs) for mark in item.added_marks()],
             fingerprint=self._origins.fingerprint(item),
+            restores=restores,
+            any_code=self._settings.any_code,
         )
 
     def _keep_handle(self, attempt: Attempt, handle: str) -> None:
@@ -186,13 +217,18 @@ class Runs:
         result = outcome.result
         self._done += 1
         self._counts[reporting.category(result)] += 1
-        self._knowledge.take(result)
         self._display.withdraw()
-        if not self._places.reports_itself:
+        # What may be attempted again has told nobody of itself yet.
+        if not self._places.reports_itself or item.handler.retries is not None:
             reporting.emit(self._config, item, outcome)
         self._display.run_finished(outcome, done=self._done, total=self._total)
-        if not result.published:
-            self._tell_unpublished(result)
+        self._ended(outcome)
+
+    def _ended(self, outcome: Outcome) -> None:
+        """Let all know who must of the end of an attempt."""
+        self._knowledge.take(outcome.result)
+        if not outcome.result.published:
+            self._tell_unpublished(outcome.result)
         self._config.hook.pytest_gpuexp_run_finished(outcome=outcome)
 
     def _tell_unpublished(self, result: ExperimentResult) -> None:

@@ -75,6 +75,7 @@ _CHECKS: Mapping[str, tuple[str, Callable[[Plain], bool]]] = {
     "str | None": ("a str", lambda value: value is None or isinstance(value, str)),
     "bool": ("true or false", lambda value: isinstance(value, bool)),
     "int": ("an int", lambda value: isinstance(value, int) and not isinstance(value, bool)),
+    "int | None": ("an int", lambda value: value is None or type(value) is int),
     "float": ("a number", _is_number),
     "Status": ("one of " + ", ".join(get_args(Status)), lambda value: value in get_args(Status)),
     "Verdict": ("one of " + ", ".join(get_args(Verdict)), lambda value: value in get_args(Verdict)),

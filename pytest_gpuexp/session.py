@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from pytest_gpuexp import reporting, results, survivors
+from pytest_gpuexp import reporting, results, retrying, survivors
 from pytest_gpuexp.closing import Closing
 from pytest_gpuexp.collection import ExperimentItem, ExperimentModule, Kit
 from pytest_gpuexp.configuring import read_options
@@ -102,7 +102,9 @@ class Controller:
             self._display.notice(f"--gpuexp-filter leaves out {self.kit.filtered_out} runs")
         runs = [item for item in items if isinstance(item, ExperimentItem)]
         if runs:
-            self._places.check(item.spec for item in runs)
+            self._places.check(
+                spec for item in runs for spec in retrying.machines(item.spec, item.handler.retries)
+            )
         if self._in_xdist_worker:
             self._output["gpuexp_experiments"] = len(self.kit.modules)
             items[:] = [item for item in items if not isinstance(item, Judge)]

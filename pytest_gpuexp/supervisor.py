@@ -19,6 +19,11 @@ _POLL_SECONDS = 0.02  # where the kernel has no pidfd, or another session holds 
 _LEAVING_SECONDS = 5.0  # between a child's report and its end
 
 
+# What a child says before its outcome: what it had to import, that it was asked from outside to
+# stop, and what its session should know.
+_ASIDES = (b'{"imported"', b'{"stopping"', b'{"told"')
+
+
 def _kind(task: Message) -> tuple[str, ...]:
     """Return what distinguishes the handlers of tasks, and the names of their parameters."""
     spec = task["attempt"]["spec"]
@@ -173,9 +178,8 @@ class Supervisor:
             self._selector.unregister(run.child.channel)
 
     def _done(self, job: str, run: Running, outcome: bytes) -> None:
-        if outcome.startswith(b'{"imported"'):  # said before the outcome: children should share it
-            self._drop_spares()
-            self._on_order({"op": "import", **json.loads(outcome)})
+        if outcome.startswith(_ASIDES):
+            self._listen(job, run, json.loads(outcome))
             return
         if run.reported:
             return
@@ -185,6 +189,15 @@ class Supervisor:
         # As it came: to read it here would cost more than the run of many a handler.
         key = json.dumps(job).encode()
         self._control.send_line(b'{"done": %s, "outcome": %s}' % (key, outcome))
+
+    def _listen(self, job: str, run: Running, aside: Message) -> None:
+        if "imported" in aside:  # the next children should share it
+            self._drop_spares()
+            self._on_order({"op": "import", **aside})
+        elif "stopping" in aside:
+            self._grant(run, aside["stopping"])
+        else:
+            self._control.send({"told": aside["told"], "job": job})
 
     def _reap(self, job: str) -> None:
         run = self._running[job]
@@ -247,10 +260,15 @@ class Supervisor:
                 self._end(run, "timeout")
 
     def _end(self, run: Running, reason: Status) -> None:
+        self._grant(run, reason)
+        run.child.channel.send({"stop": run.killed_for})
+        processes.signal_group(run.child.pid, signal.SIGTERM)
+
+    def _grant(self, run: Running, reason: Status) -> None:
+        """Let a run have its grace, and no more, whoever asked it to stop."""
         run.killed_for = run.killed_for or reason
         run.deadline = None
-        run.kill_at = self._clock() + self._grace
-        processes.signal_group(run.child.pid, signal.SIGTERM)
+        run.kill_at = run.kill_at or self._clock() + self._grace
 
     def _cancel(self, jobs: set[str]) -> None:
         for task in [task for task in self._waiting if task["job"] in jobs]:

@@ -23,6 +23,9 @@ def attempt_to_plain(attempt: Attempt) -> dict[str, Plain]:
         "stub": attempt.stub,
         "marks": [[name, list(args), dict(kwargs)] for name, args, kwargs in attempt.marks],
         "fingerprint": dict(attempt.fingerprint),
+        "submitted_at": attempt.submitted_at,
+        "restores": list(attempt.restores),
+        "any_code": attempt.any_code,
     }
 
 

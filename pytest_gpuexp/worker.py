@@ -159,14 +159,24 @@ class Worker:
             self._session.perform_collect([str(absolute)])
         return self._kit.modules[absolute]
 
-    def _execute(self, task: Message) -> Mapping[str, Any]:
-        """Be the child: execute the task's attempt, commit its record, return its outcome."""
+    def _execute(self, task: Message, channel: Channel) -> Mapping[str, Any]:
+        """Be the child: execute the task's attempt, commit its record, return its outcome.
+
+        What the supervisor should know meanwhile goes by ``channel``.
+        """
         attempt = transport.attempt_from_plain(task["attempt"])
         folder, log = Path(task["folder"]), Path(task["log"])
         started, me = time.time(), os.getpid()
         try:
             module = self._module(attempt.spec.path)
-            outcome = self._execution.run(module, attempt, folder=folder, devices=task["devices"])
+            outcome = self._execution.run(
+                module,
+                attempt,
+                folder=folder,
+                devices=task["devices"],
+                stopping=children.stopping(channel),
+                tell=lambda told: channel.send({"told": told}),
+            )
         # What pytest itself lets through: an error of import, of collection, or pytest.exit.
         except BaseException as error:  # noqa: BLE001
             result = recording.result_without_worker(

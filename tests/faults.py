@@ -8,7 +8,7 @@ import io
 import socket
 import struct
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -19,12 +19,14 @@ class Proxy:
     """Passes requests on; each takes the next of ``faults``, and none where they are used up.
 
     A fault is "" for none, "503", "reset" (before the request is passed on), or "lost" (the
-    request is carried out and its answer never comes). While ``away`` every request is reset.
+    request is carried out and its answer never comes). While ``away`` every request is reset, and
+    it is from the first one on for which ``leaves_at`` holds.
     """
 
     def __init__(self, endpoint: str) -> None:
         self.endpoint = ""
         self.away = False
+        self.leaves_at: Callable[[str], bool] = lambda request: False
         self.faults: list[str] = []
         self.seen: list[str] = []
         self.target = endpoint.removeprefix("http://")
@@ -33,6 +35,7 @@ class Proxy:
     def next_fault(self, request: str) -> str:
         with self._lock:
             self.seen.append(request)
+            self.away = self.away or self.leaves_at(request)
             if self.away:
                 return "reset"
             return self.faults.pop(0) if self.faults else ""

@@ -219,7 +219,7 @@ def _keys(document: dict[str, Any]) -> Iterator[str]:
         elif key == "metrics":
             entries = [entry for entry in value.values() if isinstance(entry, dict)]
             yield from (name for entry in entries for name in _keys(entry))
-        elif key not in ("parameters", "status"):
+        elif key not in ("parameters", "status", "devices"):
             inner: list[Any] = value if isinstance(value, list) else [value]
             yield from (name for one in inner if isinstance(one, dict) for name in _keys(one))
 
@@ -234,6 +234,7 @@ def _report(*, sweep: bool) -> ExperimentReport:
         metrics={"accuracy": MetricSummary(mean=0.9, std=0.1, n=2, missing=1)},
         statuses={"completed": 2},
         verdicts={"fail": 2},
+        devices={"NVIDIA A100": 1, "NVIDIA H100": 1},
     )
     threshold = Threshold(direction="at_least", acceptable=0.9, target=0.95, failure=0.5)
     return ExperimentReport(

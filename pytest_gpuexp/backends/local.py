@@ -9,7 +9,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -40,13 +40,16 @@ class LocalBackend:
         gpus: Sequence[str],
         cores: int,
         parallelism: int,
+        on_checkpoint: Callable[[Attempt, str], None] = lambda attempt, name: None,
     ) -> None:
         """Start the snapshot at once: it imports the experiments while the session collects them.
 
-        ``greeting`` tells it how to be this session's pytest.
+        ``greeting`` tells it how to be this session's pytest. ``on_checkpoint`` gets the name of
+        each checkpoint that an attempt has saved.
         """
         self._greeting = {**greeting, "one_shot": False}
         self._storage = storage
+        self._on_checkpoint = on_checkpoint
         self._environ = dict(environ)
         self._gpus = tuple(gpus)
         self._threads = max(1, cores // parallelism)
@@ -174,6 +177,8 @@ class LocalBackend:
             self._running[key] = (tuple(message["devices"]), message["pid"], time.monotonic())
         elif "hazard" in message:
             self.notices.append(_notice(message))
+        elif "told" in message:
+            self._hear(message["job"], message["told"])
         elif "withdrawn" in message:
             self._withdraw(message["withdrawn"], finished)
         else:
@@ -185,6 +190,12 @@ class LocalBackend:
             except (RecordInvalid, LookupError, TypeError) as error:
                 result = self._ended(attempt, "failed", str(error), time.time())
                 finished[job] = Outcome(result=result)
+
+    def _hear(self, key: str, told: Message) -> None:
+        if "notice" in told:
+            self.notices.append(told["notice"])
+        elif key in self._tasks:
+            self._on_checkpoint(self._tasks[key][0], told["checkpoint"])
 
     def _lose(self, finished: dict[Job, Outcome]) -> None:
         """Settle what the snapshot held when it died; raise where it had never begun to work."""

@@ -6,12 +6,16 @@ import dataclasses
 import time
 from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from pathlib import Path
 
 from pytest_gpuexp import recording
+from pytest_gpuexp.checkpoint_transfers import Uploads
+from pytest_gpuexp.errors import GpuexpError
 from pytest_gpuexp.protocols import Backend
 from pytest_gpuexp.publishing import THREADS, Publisher
 from pytest_gpuexp.records import Attempt, ExperimentResult, Job, Outcome
 
+_UPLOADS = 4
 _SHORT_SECONDS = 0.02
 _LEAVING_SECONDS = 4.0  # less than a cancelled session waits
 
@@ -22,16 +26,27 @@ class PublishedBackend:
     An outcome that cannot be published comes as it is, marked so.
     """
 
-    def __init__(self, backend: Backend, publisher: Publisher, *, lose: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        backend: Backend,
+        publisher: Publisher,
+        *,
+        lose: Callable[[], None],
+        tell: Callable[[str], object],
+    ) -> None:
         """Run by ``backend``, publish by ``publisher`` in a few threads.
 
         ``lose`` is called where the session is cancelled: nothing should wait for a storage then.
+        ``tell`` gets what the user should know.
         """
         self._lose = lose
         self._backend = backend
         self._publisher = publisher
         self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="gpuexp-publish")
         self._publishing: dict[Job, tuple[Outcome, Future[str]]] = {}
+        self._fetching: dict[Job, tuple[Attempt, Future[str]]] = {}
+        self._few = ThreadPoolExecutor(_UPLOADS, thread_name_prefix="gpuexp-checkpoint")
+        self._uploads = Uploads(publisher.checkpoints, self._few, tell=tell)
         self._leave_at: float | None = None
         self.name = backend.name
         # What is being published keeps no run from starting.
@@ -39,17 +54,24 @@ class PublishedBackend:
         self.handle = backend.handle
 
     def submit(self, attempt: Attempt) -> Job:
-        """Hand ``attempt`` on."""
-        job = self._backend.submit(attempt)
-        self.handle = self._backend.handle
+        """Hand ``attempt`` on, after what it goes on from was fetched."""
+        if not attempt.restores:
+            return self._hand_on(attempt)
+        job = Job(key=attempt.key, backend=self.name, handle="")
+        self._fetching[job] = (attempt, self._pool.submit(self._fetch, attempt))
         return job
+
+    def saved(self, attempt: Attempt, name: str) -> None:
+        """Publish the checkpoint ``name`` while ``attempt`` goes on."""
+        self._uploads.offer(attempt, name)
 
     def poll(self, jobs: Collection[Job], *, timeout: float) -> dict[Job, Outcome]:
         """Return what has ended and is published, or cannot be."""
-        running = [job for job in jobs if job not in self._publishing]
-        done: dict[Job, Outcome] = {}
+        done = self._fetched()
+        others = {**self._publishing, **self._fetching}
+        running = [job for job in jobs if job not in others and job not in done]
         if running:
-            patience = min(timeout, _SHORT_SECONDS) if self._publishing else timeout
+            patience = min(timeout, _SHORT_SECONDS) if others else timeout
             for job, outcome in self._backend.poll(running, timeout=patience).items():
                 if outcome.result.started_at and outcome.result.published:
                     name = recording.record_name(outcome.result)
@@ -57,8 +79,8 @@ class PublishedBackend:
                     self._publishing[job] = (outcome, future)
                 else:
                     done[job] = outcome  # it never began, or left no record
-        elif self._publishing:
-            futures = [future for _, future in self._publishing.values()]
+        elif others and not done:
+            futures = [future for _, future in others.values()]
             wait(futures, timeout=timeout, return_when=FIRST_COMPLETED)
         return {**done, **self._published()}
 
@@ -74,12 +96,41 @@ class PublishedBackend:
         """End those of ``jobs`` that run, and give what is being published a moment."""
         self._lose()
         self._leave_at = time.monotonic() + _LEAVING_SECONDS
-        self._backend.cancel([job for job in jobs if job not in self._publishing])
+        others = {*self._publishing, *self._fetching}
+        self._backend.cancel([job for job in jobs if job not in others])
 
     def close(self) -> None:
         """Let the other backend go, and start no more publishing."""
         self._backend.close()
         self._pool.shutdown(wait=True, cancel_futures=True)
+        self._few.shutdown(wait=True, cancel_futures=True)
+
+    def _hand_on(self, attempt: Attempt) -> Job:
+        job = self._backend.submit(attempt)
+        self.handle = self._backend.handle
+        return job
+
+    def _fetch(self, attempt: Attempt) -> str:
+        """Fetch what ``attempt`` goes on from; return why that cannot be, "" where it is here."""
+        try:
+            self._publisher.checkpoints.fetch(attempt)
+        except (GpuexpError, OSError, ValueError, TypeError) as error:
+            return f"its checkpoint cannot be fetched, so it was not begun: {error}"
+        return ""
+
+    def _fetched(self) -> dict[Job, Outcome]:
+        """Hand on what has been fetched; return how those end that will not be."""
+        done: dict[Job, Outcome] = {}
+        for job, (attempt, future) in list(self._fetching.items()):
+            if self._leave_at is None and not future.done():
+                continue
+            del self._fetching[job]
+            reason = "never started" if self._leave_at is not None else future.result()
+            if reason:
+                done[job] = Outcome(result=_never_begun(attempt, reason))
+            else:
+                self._hand_on(attempt)
+        return done
 
     def _published(self) -> dict[Job, Outcome]:
         leaving = self._leave_at is not None and time.monotonic() > self._leave_at
@@ -91,6 +142,18 @@ class PublishedBackend:
             reason = _reason(future)
             done[job] = dataclasses.replace(outcome, result=_marked(outcome.result, reason))
         return done
+
+
+def _never_begun(attempt: Attempt, reason: str) -> ExperimentResult:
+    return recording.result_without_worker(
+        attempt,
+        folder=Path(),
+        status="cancelled",
+        error_type="Cancelled",
+        error_message=reason,
+        started=0.0,
+        devices=(),
+    )
 
 
 def _reason(future: Future[str]) -> str:

@@ -165,7 +165,6 @@ def test_every_run_has_one_record_whatever_became_of_it(ended: Ended) -> None:
         ("exp_segfault", "SIGSEGV", "the run's process was killed by SIGSEGV (Segmentation fault)"),
         ("exp_abort", "SIGABRT", "the run's process was killed by SIGABRT (Aborted)"),
         ("exp_killed", "SIGKILL", "the run's process was killed by SIGKILL (Killed)"),
-        ("exp_group_killed", "SIGTERM", "the run's process was killed by SIGTERM (Terminated)"),
         ("exp_leaves", "ProcessExit", "left with exit code 3 before its handler had returned"),
         ("exp_leaves_with_zero", "ProcessExit", "left with exit code 0 before its handler"),
         ("exp_sys_exit", "SystemExit", "I am done"),
@@ -185,6 +184,14 @@ def test_a_crash_is_a_failed_run_that_names_what_happened(
     assert record["error_type"] == error_type
     assert said in record["error_message"]
     assert f"ERROR exp_crashes.py::{handler}" in ended.text
+
+
+def test_a_run_that_is_terminated_from_outside_was_preempted(ended: Ended) -> None:
+    record = ended.record("exp_group_killed")
+
+    assert (record["status"], record["error_type"]) == ("preempted", "Preempted")
+    assert "was ended from outside by SIGTERM" in record["error_message"]
+    assert "ERROR exp_crashes.py::exp_group_killed" in ended.text
 
 
 @pytest.mark.parametrize(

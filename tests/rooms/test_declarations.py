@@ -11,7 +11,9 @@ import pytest
 from pytest_gpuexp import at_least, cases, declarations, experiment, grid, paired, seeds, tier
 from pytest_gpuexp.errors import UsageProblems
 from pytest_gpuexp.records import Experiment
+from pytest_gpuexp.retrying import Retries
 from pytest_gpuexp.settings import Settings
+from pytest_gpuexp.tiers import Tier
 
 
 def handler_with(*decorators: pytest.MarkDecorator, around: Any = ()) -> Callable[..., Any]:
@@ -180,4 +182,55 @@ def test_all_that_is_wrong_with_a_tier_is_told() -> None:
         "tier: 'fats'",
         "tier: timeout: 'soon'",
         "tier: gpus=-1",
+    ]
+
+
+def retries(mark: pytest.MarkDecorator, **settings: Any) -> tuple[Retries | None, list[str]]:
+    problems: list[str] = []
+    return declarations.retries_of([mark.mark], Settings(**settings), problems), problems
+
+
+def test_without_retries_nothing_is_attempted_again() -> None:
+    assert retries(tier("debug")) == (None, [])
+    assert retries(tier(retries=0)) == (None, [])
+
+
+def test_retries_are_after_what_breaks_a_run_off_unless_it_is_said() -> None:
+    assert retries(tier(retries=2))[0] == Retries(number=2, on=frozenset({"preempted", "oom"}))
+    assert retries(tier(retries=1, on="lost"))[0] == Retries(number=1, on=frozenset({"lost"}))
+
+
+def test_the_larger_tier_brings_its_gpus_and_its_time_limit() -> None:
+    found, problems = retries(tier("debug", gpus=1, timeout="1m", retries=1, or_tier="multi"))
+    bare, _ = retries(tier("debug", retries=1, or_tier="H200:4"), run_timeout=5.0)
+    ruled_out, _ = retries(tier("debug", retries=1, or_tier="multi"), gpu="fast")
+
+    assert problems == []
+    assert found is not None
+    assert found.instead == {"tier": "multi", "gpus": 2, "timeout_seconds": 60.0}
+    assert bare is not None
+    assert bare.instead == {"tier": "H200:4", "gpus": 4, "timeout_seconds": 5.0}
+    assert ruled_out is not None
+    assert ruled_out.instead == {}
+
+
+def test_the_larger_tier_may_be_one_of_the_projects_own() -> None:
+    own = Tier(name="huge", gpu="H200", gpus=8, timeout_seconds=60.0)
+
+    found, problems = retries(tier("debug", retries=1, or_tier="huge"), tiers={"huge": own})
+
+    assert problems == []
+    assert found is not None
+    assert found.instead == {"tier": "huge", "gpus": 8, "timeout_seconds": 60.0}
+
+
+def test_all_that_is_wrong_with_retries_is_told() -> None:
+    found, problems = retries(tier(retries=True, on={"completed"}, or_tier="fats"))
+
+    assert found is None
+    assert [problem.split(";")[0].partition(" (")[0] for problem in problems] == [
+        "tier: retries=True is not a number of further attempts",
+        "tier: on: 'completed' is no status to retry after",
+        "tier: or_tier= is asked for after an oom",
+        "tier: or_tier: 'fats' is not a tier",
     ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Collection, Iterator, Mapping
 
 from hypothesis import given
@@ -151,3 +152,27 @@ def test_cancelling_nothing_returns_at_once() -> None:
     dispatch = Dispatch(Shop(iter([])), parallelism=3, on_handle=lambda one, handle: None)
 
     assert dispatch.cancel() == []
+
+
+@given(
+    attempts=st.integers(1, 20),
+    parallelism=st.integers(1, 4),
+    plan=st.lists(st.integers(0, 4), max_size=40),
+    again=st.sets(st.integers(0, 19)),
+)
+def test_a_further_attempt_takes_the_place_of_the_one_that_ended(
+    attempts: int, parallelism: int, plan: list[int], again: set[int]
+) -> None:
+    shop = Shop(iter(plan))
+    dispatch = Dispatch(shop, parallelism=parallelism, on_handle=lambda one, handle: None)
+    ended: list[str] = []
+
+    for batch in dispatch.run(attempt(number) for number in range(attempts)):
+        for one, _ in batch:
+            ended.append(one.key)
+            if one.number == 1 and one.spec.seed in again:
+                dispatch.submit(dataclasses.replace(one, number=2))
+
+    retried = [f"run-{number}.2" for number in sorted(again) if number < attempts]
+    assert sorted(ended) == sorted([f"run-{number}.1" for number in range(attempts)] + retried)
+    assert shop.most <= parallelism

@@ -133,3 +133,29 @@ def test_an_attempt_that_was_broken_off_does_not_outrank_a_finished_one(
     stored = Ledger(storage, "e1").stored([finished.run_id])
 
     assert stored[finished.run_id].attempt == 1
+
+
+@pytest.mark.parametrize(
+    ("ends", "expected"),
+    [
+        ([], []),
+        (["failed"], [1]),
+        (["preempted", None, "oom"], [3, 2, 1]),
+        (["completed"], []),
+        (["failed", "completed", "timeout", None], [4, 3]),
+        (["failed", "torn", "lost"], [3]),
+    ],
+)
+def test_a_run_is_gone_on_from_its_attempts_since_the_last_completed_one(
+    storage: LocalStorage, tmp_path: Path, ends: list[str | None], expected: list[int]
+) -> None:
+    for number, status in enumerate(ends, 1):
+        attempt = claim(Ledger(storage, "e1"))
+        name = f"e1/records/{attempt.key}.yaml"
+        if status == "torn":
+            storage.write(name, b"version: 1\nstat")
+        elif status is not None:
+            result = replace(a_result(tmp_path), status=cast(Status, status), attempt=number)
+            recording.commit(storage, result, b"")
+
+    assert Ledger(storage, "e1").interrupted(a_spec().run_id) == expected

@@ -32,7 +32,7 @@ def test_an_attempt_arrives_as_it_left(parameters: dict[str, Any], seed: int) ->
         json.loads(json.dumps(transport.attempt_to_plain(attempt)))
     )
 
-    assert arrived == dataclasses.replace(attempt, marks=[])
+    assert arrived == dataclasses.replace(attempt, marks=[], restores=[])
 
 
 def test_marks_travel_with_their_attempt() -> None:
