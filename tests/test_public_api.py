@@ -46,7 +46,7 @@ def test_each_public_name_resolves_and_is_documented(name: str) -> None:
         ("grid", "(*, exclude, only, **axes)"),
         ("paired", "(*, exclude, only, **axes)"),
         ("cases", "(rows, *, exclude, only)"),
-        ("tier", "(name, *, gpus, timeout)"),
+        ("tier", "(name, *, gpus, timeout, retries, on, or_tier)"),
         ("criterion", "(handler, *, over)"),
         ("at_least", "(acceptable, *, target, failure)"),
         ("at_most", "(acceptable, *, target, failure)"),
