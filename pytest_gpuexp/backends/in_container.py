@@ -18,6 +18,7 @@ from typing import Any, Protocol
 
 from pytest_gpuexp import bundle, deliveries, documents, provenance, recording, transport
 from pytest_gpuexp.backends import relayed, travelling
+from pytest_gpuexp.backends.container_checkpoints import ContainerCheckpoints, Volume
 from pytest_gpuexp.backends.local import LocalBackend
 from pytest_gpuexp.errors import GpuexpError
 from pytest_gpuexp.gpus import visible_gpus
@@ -29,16 +30,6 @@ LUGGAGE = ".gpuexp"  # on the volume: what sessions have sent ahead
 SPOOL = "spool"  # on the volume: files of attempts that are too large for a reply
 _POLL_SECONDS = 0.1
 _MARK = "PYTEST_GPUEXP_WORKER"
-
-
-class Volume(Protocol):
-    """What is needed of a ``modal.Volume``."""
-
-    def commit(self) -> None:
-        """Let others see what was written here."""
-
-    def reload(self) -> None:
-        """See what others have committed."""
 
 
 class Claims(Protocol):
@@ -62,13 +53,14 @@ def execute(task: str, *, volume: Volume, claims: Claims, call_id: str, folder: 
     told = json.loads(task)
     attempt = transport.attempt_from_plain(told["attempt"])
     # Whoever has the claim runs it: a call that was given up must not begin late.
-    if not claims.put(told["claim"], call_id, skip_if_exists=True):
-        other = claims.get(told["claim"])
-        if other != call_id:
-            return _reply(claimed_by=str(other))
+    again = not claims.put(told["claim"], call_id, skip_if_exists=True)
+    if again and (other := claims.get(told["claim"])) != call_id:
+        return _reply(claimed_by=str(other))
     try:
         worker = _worker(told["luggage"], volume, folder)
+        worker.checkpoints.fetch(attempt, again=again)  # its container was taken away
         outcome = worker.run(attempt, told["provenance"])
+        worker.checkpoints.ended(outcome.result)
     except GpuexpError as error:
         return _reply(refused=str(error))
     record = worker.storage.read(recording.record_name(outcome.result)).decode()
@@ -91,9 +83,10 @@ def execute(task: str, *, volume: Volume, claims: Claims, call_id: str, folder: 
 class _Worker:
     """A snapshot of one session's code in this container."""
 
-    def __init__(self, luggage: str, project: Path) -> None:
+    def __init__(self, luggage: str, project: Path, volume: Volume, mounted: Path) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="gpuexp-"))
         self.storage = LocalStorage(self.folder / "spool")
+        self.checkpoints = ContainerCheckpoints(self.storage, volume, mounted / SPOOL)
         environ = {name: value for name, value in os.environ.items() if name != _MARK}
         gpus = visible_gpus(environ)
         self._gpus = _models(len(gpus))
@@ -110,6 +103,7 @@ class _Worker:
             gpus=gpus,
             cores=len(os.sched_getaffinity(0)),
             parallelism=1,
+            on_checkpoint=self.checkpoints.saved,
         )
 
     def run(self, attempt: Attempt, told: Mapping[str, Any]) -> Outcome:
@@ -129,7 +123,8 @@ class _Worker:
 
     def forget(self, attempt: Attempt) -> None:
         """Remove what an attempt has left; it is on its way to the session."""
-        shutil.rmtree(self.storage.path(recording.run_folder(attempt)), ignore_errors=True)
+        folder = self.storage.path(recording.run_folder(attempt)).parent  # with its checkpoints
+        shutil.rmtree(folder, ignore_errors=True)
 
     def close(self) -> None:
         """End the snapshot."""
@@ -145,6 +140,7 @@ class _Worker:
             deadline = time.monotonic() + 20.0
             while time.monotonic() < deadline and not self._backend.poll([job], timeout=0.2):
                 pass
+            self.checkpoints.settle()
             raise
 
 
@@ -161,7 +157,7 @@ def _worker(digest: str, volume: Volume, folder: Path) -> _Worker:
         project = Path(tempfile.gettempdir()) / f"gpuexp-{os.getpid()}-{code[:16]}" / "project"
         project.parent.mkdir(exist_ok=True)
         bundle.unpack(_fetch(folder / LUGGAGE / f"{code}.tar.gz", volume), project)
-        _WORKERS[digest] = _Worker(luggage, project)
+        _WORKERS[digest] = _Worker(luggage, project, volume, folder)
     return _WORKERS[digest]
 
 

@@ -626,3 +626,52 @@ def test_with_xdist_every_run_is_a_call_once(deployed: ModalServer, project: Pat
     assert ended.code == 0, ended.text
     assert len((project / "executed.txt").read_text().splitlines()) == 2
     assert len(ended.record_files()) == 2
+
+
+TRAINING = """
+    import time
+    from pathlib import Path
+    from pytest_gpuexp import experiment, tier
+
+    pytestmark = experiment("training")
+    HERE = Path({folder!r})
+
+    @tier("debug", retries=1, on={{"failed"}})
+    def exp_trains(runner):
+        found = runner.restore()
+        step = found.step if found else 0
+        with (HERE / "executed.txt").open("a") as file:
+            file.write(f"{{step}}\\n")
+        while step < 40 and not (step >= 20 and found is None):
+            step += 1
+            runner.checkpoint({{"weights": [0.5] * step}}, step=step)
+            time.sleep(0.05)
+        while found is None:
+            if (HERE / "crash").exists():
+                raise ValueError("NaN in the weights")
+            time.sleep(0.02)
+        runner.log_metrics({{"steps": step}})
+        assert len(found.state["weights"]) >= 20
+"""
+
+
+@pytest.mark.parametrize("fate", ["preempted", "killed", "crashed"])
+def test_training_goes_on_in_another_container_from_its_last_checkpoint(
+    deployed: ModalServer, project: Path, fate: str
+) -> None:
+    sessions.write(project, exp_training=TRAINING.format(folder=str(project)))
+
+    with begin(deployed, project) as session:
+        sessions.until(lambda: any(deployed.root.rglob("*.step-20/manifest.json")))
+        container = busy(deployed)[0]["task_id"]
+        if fate == "crashed":
+            (project / "crash").touch()
+        else:
+            (deployed.preempt if fate == "preempted" else deployed.kill)(container)
+        ended = sessions.ending(session, project)
+
+    assert ended.code == 0, ended.text
+    assert (project / "executed.txt").read_text().splitlines() == ["0", "20"]
+    record = ended.record("exp_trains")
+    assert (record["metrics"]["steps"], record["restored_step"]) == (40, 20)
+    assert record["attempt"] == (2 if fate == "crashed" else 1)
