@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import importlib.util
 import os
+import socket
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -315,9 +316,19 @@ class Places:
             root=settings.root,
             greeting=make_greeting(self._config, settings, storage=workplace, parallelism=1),
             storage=self._workplace,
+            storage_url=_anywhere(self.storage),
             at_home=[workplace],
         )
 
     def _saved(self, attempt: Attempt, checkpoint: str) -> None:
         if self._published is not None:
             self._published.saved(attempt, checkpoint)
+
+
+def _anywhere(storage: Storage) -> str:
+    """Return what names ``storage`` among those of all machines."""
+    return (
+        f"{socket.gethostname()}:{storage.url}"
+        if isinstance(storage, LocalStorage)
+        else storage.url
+    )

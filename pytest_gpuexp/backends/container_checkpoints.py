@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+import shutil
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Protocol
 
+from pytest_gpuexp import recording
 from pytest_gpuexp.checkpoint_transfers import CheckpointTransfers, Uploads
+from pytest_gpuexp.checkpoints import FOLDER
 from pytest_gpuexp.records import Attempt, ExperimentResult
 from pytest_gpuexp.storage.local import LocalStorage
 
@@ -32,6 +35,7 @@ class ContainerCheckpoints:
     def __init__(self, spool: LocalStorage, volume: Volume, folder: Path) -> None:
         """Go between ``spool`` and the part of ``volume`` that is mounted as ``folder``."""
         self._volume = volume
+        self._folder = folder
         self._transfers = CheckpointTransfers(spool, _Committed(folder, volume))
         self._pool: ThreadPoolExecutor | None = None
         self._uploads: Uploads | None = None
@@ -43,6 +47,8 @@ class ContainerCheckpoints:
             StorageError: there is a checkpoint, and it could not be had.
         """
         if not (again or attempt.restores):
+            # What lies there is of a storage that was removed since: numbers begin anew.
+            shutil.rmtree(self._folder / _run_folder(attempt) / FOLDER, ignore_errors=True)
             return
         self._volume.reload()
         mine = [*attempt.restores, *([attempt.number] if again else [])]
@@ -61,11 +67,15 @@ class ContainerCheckpoints:
         if pool is not None:
             pool.shutdown(wait=True)
 
-    def ended(self, result: ExperimentResult) -> None:
-        """See that the checkpoint of which a record speaks is on the volume."""
+    def ended(self, attempt: Attempt, result: ExperimentResult) -> None:
+        """See that what the next attempt goes on from is on the volume, and nothing else."""
         self.settle()
-        if result.checkpoint_path is not None:
+        kept = self._folder / _run_folder(attempt) / FOLDER
+        if result.status != "completed":
             self._transfers.publish_of(result)
+        elif kept.exists():
+            shutil.rmtree(kept, ignore_errors=True)
+            self._volume.commit()
 
 
 class _Committed(LocalStorage):
@@ -78,6 +88,10 @@ class _Committed(LocalStorage):
     def write(self, name: str, data: bytes, *, durable: bool = True) -> None:
         super().write(name, data, durable=durable)
         self._volume.commit()
+
+
+def _run_folder(attempt: Attempt) -> str:
+    return recording.run_folder(attempt).rpartition("/")[0]
 
 
 def _tell(text: str) -> None:

@@ -45,7 +45,8 @@ class Claims(Protocol):
 def execute(task: str, *, volume: Volume, claims: Claims, call_id: str, folder: Path) -> str:
     """Execute the attempt of ``task`` and return its reply; both are JSON.
 
-    A task is ``{"luggage": digest, "attempt": ..., "claim": key, "provenance": {...}}``. A reply is
+    A task is ``{"luggage": digest, "attempt": ..., "claim": key, "provenance": {...}, "scope":
+    ...}``; the scope is that of the session's storage, as others share the volume. A reply is
     ``{"version": 1, "outcome": ..., "record": text, "files": [...]}``, or ``{"version": 1,
     "claimed_by": call id}`` where another call has begun the attempt, or ``{"version": 1,
     "refused": why}``. ``folder`` is where ``volume`` is mounted.
@@ -58,17 +59,19 @@ def execute(task: str, *, volume: Volume, claims: Claims, call_id: str, folder: 
         return _reply(claimed_by=str(other))
     try:
         worker = _worker(told["luggage"], volume, folder)
+        spool = folder / SPOOL / told["scope"]
+        worker.checkpoints = ContainerCheckpoints(worker.storage, volume, spool)
         worker.checkpoints.fetch(attempt, again=again)  # its container was taken away
         outcome = worker.run(attempt, told["provenance"])
-        worker.checkpoints.ended(outcome.result)
+        worker.checkpoints.ended(attempt, outcome.result)
     except GpuexpError as error:
         return _reply(refused=str(error))
     record = worker.storage.read(recording.record_name(outcome.result)).decode()
     run_folder = worker.storage.path(recording.run_folder(attempt))
     parcels, large = deliveries.pack(run_folder)
     if large:
-        _put_on_volume(run_folder, folder / SPOOL / recording.run_folder(attempt), large)
-        kept = folder / SPOOL / recording.record_name(outcome.result)
+        _put_on_volume(run_folder, spool / recording.run_folder(attempt), large)
+        kept = spool / recording.record_name(outcome.result)
         kept.parent.mkdir(parents=True, exist_ok=True)
         kept.write_text(record)
         volume.commit()
@@ -83,10 +86,10 @@ def execute(task: str, *, volume: Volume, claims: Claims, call_id: str, folder: 
 class _Worker:
     """A snapshot of one session's code in this container."""
 
-    def __init__(self, luggage: str, project: Path, volume: Volume, mounted: Path) -> None:
+    def __init__(self, luggage: str, project: Path) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="gpuexp-"))
         self.storage = LocalStorage(self.folder / "spool")
-        self.checkpoints = ContainerCheckpoints(self.storage, volume, mounted / SPOOL)
+        self.checkpoints: ContainerCheckpoints | None = None
         environ = {name: value for name, value in os.environ.items() if name != _MARK}
         gpus = visible_gpus(environ)
         self._gpus = _models(len(gpus))
@@ -103,7 +106,7 @@ class _Worker:
             gpus=gpus,
             cores=len(os.sched_getaffinity(0)),
             parallelism=1,
-            on_checkpoint=self.checkpoints.saved,
+            on_checkpoint=self._saved,
         )
 
     def run(self, attempt: Attempt, told: Mapping[str, Any]) -> Outcome:
@@ -131,6 +134,10 @@ class _Worker:
         self._backend.close()
         shutil.rmtree(self.folder, ignore_errors=True)
 
+    def _saved(self, attempt: Attempt, name: str) -> None:
+        if self.checkpoints is not None:
+            self.checkpoints.saved(attempt, name)
+
     @contextmanager
     def _ended_with_us(self, job: Job) -> Iterator[None]:
         try:
@@ -140,7 +147,8 @@ class _Worker:
             deadline = time.monotonic() + 20.0
             while time.monotonic() < deadline and not self._backend.poll([job], timeout=0.2):
                 pass
-            self.checkpoints.settle()
+            if self.checkpoints is not None:
+                self.checkpoints.settle()
             raise
 
 
@@ -157,7 +165,7 @@ def _worker(digest: str, volume: Volume, folder: Path) -> _Worker:
         project = Path(tempfile.gettempdir()) / f"gpuexp-{os.getpid()}-{code[:16]}" / "project"
         project.parent.mkdir(exist_ok=True)
         bundle.unpack(_fetch(folder / LUGGAGE / f"{code}.tar.gz", volume), project)
-        _WORKERS[digest] = _Worker(luggage, project, volume, folder)
+        _WORKERS[digest] = _Worker(luggage, project)
     return _WORKERS[digest]
 
 

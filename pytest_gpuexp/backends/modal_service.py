@@ -94,6 +94,12 @@ class ModalService:
                 for name, data in missing.items():
                     batch.put_file(io.BytesIO(data), f"/{in_container.LUGGAGE}/{name}")
 
+    def remove(self, names: Iterable[str]) -> None:
+        """Remove what has come home from the results volume; what cannot be removed stays."""
+        for name in names:
+            with contextlib.suppress(Exception):
+                self.volume().remove_file(name, recursive=True)
+
     def volume(self) -> Any:
         """Return the results volume."""
         import modal

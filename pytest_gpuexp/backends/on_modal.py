@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 import secrets
 import time
@@ -46,6 +47,7 @@ class ModalBackend:
         root: Path,
         greeting: Mapping[str, Any],
         storage: LocalStorage,
+        storage_url: str,
         at_home: Iterable[Path] = (),
         ephemeral: bool = False,
         max_containers: int | None = None,
@@ -54,12 +56,14 @@ class ModalBackend:
         """Send nothing yet.
 
         ``root`` is the project's folder, ``greeting`` what a local worker would be told,
-        ``storage`` the folder that takes what comes back, ``at_home`` folders that never travel.
+        ``storage`` the folder that takes what comes back, for the storage that ``storage_url``
+        names on any machine, ``at_home`` folders that never travel.
         An ``ephemeral`` app is this session's own, and nothing need be deployed.
         ``max_containers`` bounds what runs at once where nobody is here to do so.
         """
         self._service = ModalService(project, root=root if ephemeral else None)
         self._max_containers = max_containers
+        self._scope = hashlib.sha256(storage_url.encode()).hexdigest()[:16]
         self._root = root
         self._greeting = greeting
         self._storage = storage
@@ -130,6 +134,7 @@ class ModalBackend:
             "attempt": transport.attempt_to_plain(bounded),
             "claim": f"{self.handle}/{attempt.key}",
             "provenance": self._facts,
+            "scope": self._scope,
         }
         job = Job(key=attempt.key, backend=self.name, handle="")
         self._flying[attempt.key] = attempt, job, self._clock()
@@ -231,16 +236,19 @@ class ModalBackend:
             raise RecordInvalid(f"it speaks of {outcome.result.run_id}")
         parcels = deliveries.from_plain(reply["files"])
         folder = recording.run_folder(attempt)
+        spool = f"{in_container.SPOOL}/{self._scope}"
         self._log(attempt).unlink(missing_ok=True)
         deliveries.unpack(
             parcels,
             self._storage.path(folder),
-            fetch=lambda name, path: self._fetch(f"{in_container.SPOOL}/{folder}/{name}", path),
+            fetch=lambda name, path: self._fetch(f"{spool}/{folder}/{name}", path),
         )
         name = recording.record_name(outcome.result)
         if not self._storage.write_if_absent(name, reply["record"].encode()):
             standing = documents.read_record(self._storage.read(name), name)
             outcome = dataclasses.replace(outcome, result=standing)
+        if any(parcel.data is None for parcel in parcels):
+            self._service.remove([f"{spool}/{folder}", f"{spool}/{name}"])
         self._compare(attempt, outcome.result)
         if outcome.result.error_type == "ModuleNotFoundError":
             self._tell_once(

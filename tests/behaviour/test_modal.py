@@ -662,7 +662,7 @@ def test_training_goes_on_in_another_container_from_its_last_checkpoint(
     sessions.write(project, exp_training=TRAINING.format(folder=str(project)))
 
     with begin(deployed, project) as session:
-        sessions.until(lambda: any(deployed.root.rglob("*.step-20/manifest.json")))
+        sessions.until(lambda: any(deployed.root.glob("volumes/*/**/*.step-20/manifest.json")))
         container = busy(deployed)[0]["task_id"]
         if fate == "crashed":
             (project / "crash").touch()
