@@ -8,7 +8,7 @@ SUITE := $(BIN)/python -m pytest --timeout=120 -n 2 --dist loadfile
 # Without byte code every session that the suite starts would compile its plugins anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: setup fmt lint types test docs bench check demo
+.PHONY: setup fmt lint types test docs bench check demo modal-secrets modal-deploy modal-serve
 .DEFAULT_GOAL := check
 
 setup: $(VENV)/ready        ## make .venv with all that the verbs need; quick the second time
@@ -28,11 +28,18 @@ demo: setup                 ## train, judge and report the experiments that ship
 bench: $(VENV)/ready-bench  ## time this plugin beside its peers
 	$(BIN)/python -m bench
 
+modal-secrets: setup        ## put the secrets of the environment on Modal
+	$(BIN)/gpuexp secrets
+modal-deploy: modal-secrets ## put the app on Modal, secrets first
+	$(BIN)/gpuexp deploy
+modal-serve: modal-secrets  ## the same until Ctrl-C, anew with each change
+	$(BIN)/gpuexp serve
+
 $(VENV)/ready: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit("pytest-gpuexp needs Python 3.11 or newer; $(PYTHON) is " + sys.version.split()[0] + ". Try: make PYTHON=python3.12 setup" if sys.version_info < (3, 11) else 0)'
 	$(PYTHON) -m venv $(VENV)
 	@echo 'Installing into $(VENV); the first time takes a minute or two'
-	$(INSTALL) -e '.[experiments,lint,stats,test,tigris,xdist]'
+	$(INSTALL) -e '.[experiments,lint,modal,stats,test,tigris,xdist]'
 	@touch $@
 $(VENV)/ready-bench: $(VENV)/ready
 	$(INSTALL) -e '.[bench]'

@@ -9,7 +9,15 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 
 from pytest_gpuexp import doctor
-from pytest_gpuexp.commands import checkup
+from pytest_gpuexp.commands import (
+    checkup,
+    deploy,
+    model_downloads,
+    remote_results,
+    secret_groups,
+    serve,
+    smoke_test,
+)
 from pytest_gpuexp.errors import GpuexpError
 
 
@@ -42,6 +50,12 @@ def _parser(look: Callable[[Mapping[str, str]], doctor.Machine]) -> argparse.Arg
     parser.add_argument("--version", action="version", version=_version())
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     checkup.add(commands, look=look)
+    deploy.add(commands)
+    serve.add(commands)
+    secret_groups.add(commands)
+    smoke_test.add(commands)
+    model_downloads.add(commands)
+    remote_results.add(commands)
     return parser
 
 

@@ -67,8 +67,9 @@ def pytest_gpuexp_make_tracker(attempt: Attempt, settings: Settings) -> Tracker 
 def pytest_gpuexp_modal_image(image: Any) -> Any:
     """Change the Modal image in which runs execute, and return it; None leaves it as it is.
 
-    To be called once, while the Modal app is defined; each answer is given to the next hook.
-    Declared so that its shape is settled: this version has no Modal backend and does not call it.
+    Called once, where the Modal app is defined (``gpuexp deploy`` and its like), with the image
+    that has the project's packages; the plugin's source is added after it. There is no pytest then:
+    only the conftest.py beside pyproject.toml is asked.
 
     Example, in a conftest.py:
         def pytest_gpuexp_modal_image(image):

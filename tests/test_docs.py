@@ -13,7 +13,7 @@ from typing import Any, cast
 import pytest
 
 import pytest_gpuexp
-from pytest_gpuexp import hookspecs, options, provenance, results
+from pytest_gpuexp import cli, hookspecs, options, project, provenance, results
 from pytest_gpuexp.conclusions import (
     Assessment,
     ExperimentReport,
@@ -92,6 +92,22 @@ def test_every_option_has_its_row() -> None:
     wanted |= {f"PYTEST_{name.upper()}" for name in declared.single}
 
     assert wanted - told == set()
+
+
+def test_every_key_of_the_projects_table_has_its_row() -> None:
+    rows = _first_cells(REFERENCE / "project.md")
+
+    assert {field.name for field in fields(project.Modal)} | {"gpu", "timeout"} <= rows
+
+
+def test_every_command_has_its_row(capsys: pytest.CaptureFixture[str]) -> None:
+    rows = " ".join(_first_cells(REFERENCE / "options.md"))
+    with pytest.raises(SystemExit):
+        cli.main(["--help"])
+    commands = re.findall(r"^    ([a-z-]+)", capsys.readouterr().out, re.MULTILINE)
+
+    assert len(commands) > 5
+    assert [name for name in commands if f"gpuexp {name}" not in rows] == []
 
 
 def test_every_marker_and_public_name_has_its_place() -> None:

@@ -9,24 +9,55 @@ module is imported again, and finds what was settled at the deployment in its en
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import modal
 
-from pytest_gpuexp import project
-from pytest_gpuexp.backends import in_container, modal_image, modal_names
+from pytest_gpuexp import project, roots
+from pytest_gpuexp.backends import (
+    in_container,
+    modal_door,
+    modal_image,
+    modal_names,
+    modal_secrets,
+    model_cache,
+    smoke,
+    volume_contents,
+)
 from pytest_gpuexp.backends.modal_image import MODELS, RESULTS
+from pytest_gpuexp.errors import GpuexpError
 
 
-def _settled() -> project.Project:
-    told = os.environ.get(modal_image.PROJECT)
-    return project.from_plain(json.loads(told)) if told else project.read_project(Path.cwd())
+def _settled() -> tuple[project.Project, modal.Image | None]:
+    """Return the project, and where it is being deployed its image."""
+    if not modal.is_local():
+        return project.from_plain(json.loads(os.environ[modal_image.PROJECT])), None
+    root = roots.project_root(Path.cwd())
+    try:
+        asked = project.read_project(root)
+        with modal_door.opened(asked.modal):
+            groups = modal_secrets.settle(asked.modal)
+        settled = dataclasses.replace(asked, modal=dataclasses.replace(asked.modal, secrets=groups))
+        return settled, modal_image.make_image(settled, root)
+    except GpuexpError as error:
+        if _is_asked_by_modals_command():  # which shows all but this as a traceback
+            raise SystemExit(str(error)) from None
+        raise
 
 
-PROJECT = _settled()
+def _is_asked_by_modals_command() -> bool:
+    import click  # comes with modal's client, not with its container runtime
+
+    return click.get_current_context(silent=True) is not None
+
+
+PROJECT, _IMAGE = _settled()
 _SETTINGS = PROJECT.modal
 _ENVIRONMENT = _SETTINGS.environment
 
@@ -40,7 +71,6 @@ models = modal.Volume.from_name(
 claims = modal.Dict.from_name(
     modal_names.claims(_SETTINGS), create_if_missing=True, environment_name=_ENVIRONMENT
 )
-image = modal_image.make_image(PROJECT, Path.cwd()) if modal.is_local() else None
 _SECRETS = [
     modal.Secret.from_name(
         name, required_keys=list(project.SECRET_KEYS.get(name, ())), environment_name=_ENVIRONMENT
@@ -48,6 +78,8 @@ _SECRETS = [
     for name in _SETTINGS.secrets
 ]
 _VOLUMES: dict[Any, Any] = {RESULTS: results, MODELS: models}
+_MARKER = modal_names.marker(_SETTINGS.python)
+_FETCH_SECONDS = 4 * 3600
 
 
 def execute_task(task: str) -> str:
@@ -64,7 +96,7 @@ def execute_task(task: str) -> str:
 for _tier in PROJECT.tiers.values():
     app.function(
         name=modal_names.function(_tier.name),
-        image=image,
+        image=_IMAGE,
         gpu=modal_names.gpu(_tier),
         timeout=modal_names.function_timeout(_tier.timeout_seconds),
         region=_SETTINGS.region,
@@ -73,46 +105,74 @@ for _tier in PROJECT.tiers.values():
     )(execute_task)
 
 
-@app.function(name=modal_names.marker(_SETTINGS.python), image=image, timeout=60)
+@app.function(name=_MARKER, image=_IMAGE, timeout=60)
 def deployed_as() -> str:
     """Say by its name alone which plugin and which Python the app was deployed by."""
-    return modal_names.marker(_SETTINGS.python)
+    return _MARKER
 
 
 @app.function(
     name="gpuexp_smoke_test",
-    image=image,
+    image=_IMAGE,
     gpu=modal_names.gpu(PROJECT.tiers["debug"]),
     timeout=600,
+    region=_SETTINGS.region,
     volumes=_VOLUMES,
+    secrets=_SECRETS,
 )
-def look_around() -> dict[str, Any]:
-    """Return what a container of the debug tier offers."""
-    return in_container.look_around()
+def look_around() -> str:
+    """Return as JSON what a container of the debug tier offers."""
+    return json.dumps(smoke.look_around())
 
 
-@app.function(name="gpuexp_download_models", image=image, timeout=4 * 3600, volumes=_VOLUMES)
-def fetch_models(names: list[str]) -> dict[str, int]:
-    """Bring models into the cache; return their bytes by name."""
-    return in_container.fetch_models(names, volume=models, cache=Path(MODELS))
+@app.function(
+    name="gpuexp_download_models",
+    image=_IMAGE,
+    timeout=_FETCH_SECONDS,
+    volumes=_VOLUMES,
+    secrets=_SECRETS,
+)
+def fetch_models(names: str) -> str:
+    """Bring models into the cache; names and what came of each are JSON."""
+    return json.dumps(model_cache.fetch(json.loads(names), models))
+
+
+def show_container() -> smoke.Shown:
+    """Return what a container of the debug tier offers, as text; the app must be running."""
+    found = json.loads(look_around.remote())
+    return smoke.show(found, asked=modal_names.gpu(PROJECT.tiers["debug"]))
+
+
+def bring_models(text: str) -> tuple[str, bool]:
+    """Bring the models ``a,b`` into the cache; return what came of each, and whether all are there.
+
+    The app must be running.
+    """
+    here, there = model_cache.split(text)
+    told = model_cache.send(here, models, mounted=MODELS) if here else {}
+    told |= json.loads(fetch_models.remote(json.dumps(there))) if there else {}
+    return model_cache.describe(told)
 
 
 @app.local_entrypoint()
 def smoke_test() -> None:
     """Show that a container starts, and what it has."""
-    print(modal_names.describe(look_around.remote()))
+    shown = show_container()
+    print(shown.text)
+    if not shown.passed:
+        raise SystemExit(1)
 
 
 @app.local_entrypoint()
 def download_models(models: str = "") -> None:
-    """Bring ``--models a,b`` into the model cache, from the Hugging Face hub or a folder."""
-    names = [name.strip() for name in models.split(",") if name.strip()]
-    if not names:
-        raise SystemExit(
-            "Name the models: --models Qwen/Qwen2.5-VL-7B-Instruct,Lightricks/LTX-Video"
-        )
-    for name, size in fetch_models.remote(names).items():
-        print(f"{name}: {size / 1e9:.2f} GB")
+    """Bring ``--models a,b`` into the model cache, from the Hugging Face hub or a folder here."""
+    try:
+        text, complete = bring_models(models)
+    except GpuexpError as error:
+        raise SystemExit(str(error)) from None
+    print(text)
+    if not complete:
+        raise SystemExit(1)
 
 
 @app.local_entrypoint()
@@ -120,20 +180,27 @@ def run_experiment(
     experiment_id: str = "",
     sub_experiment: str = "",
     stub_mode: bool = False,
+    gpu: str = "",
+    deployed: bool = False,
     path: str = "experiments",
 ) -> None:
-    """Run an experiment on the deployed app, as ``pytest PATH --backend=modal`` does."""
-    import subprocess
-    import sys
+    """Run an experiment as ``pytest PATH --backend=modal`` does, whatever is deployed.
 
-    chosen = [f"--experiment-id={experiment_id}"] if experiment_id else []
-    chosen += [f"--sub-experiment={sub_experiment}"] if sub_experiment else []
-    chosen += ["--stub-mode"] if stub_mode else []
-    words = [sys.executable, "-m", "pytest", path, "--backend=modal", *chosen]
-    raise SystemExit(subprocess.run(words, check=False).returncode)
+    With ``--deployed`` it runs in the deployed app.
+    """
+    words = modal_names.pytest_words(
+        path,
+        experiment_id=experiment_id,
+        sub_experiment=sub_experiment,
+        gpu=gpu,
+        stub_mode=stub_mode,
+        deployed=deployed,
+    )
+    done = subprocess.run([sys.executable, "-m", "pytest", *words], check=False)
+    raise SystemExit(done.returncode)
 
 
 @app.local_entrypoint()
 def list_results() -> None:
     """List what experiments have left on the results volume."""
-    print(modal_names.listing(results.listdir("/", recursive=True)))
+    print(volume_contents.listing(results.iterdir("/", recursive=True)))

@@ -6,13 +6,12 @@ import importlib.metadata
 import importlib.util
 import json
 import sys
-import tomllib
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from packaging.requirements import Requirement
-
 from pytest_gpuexp import project
+from pytest_gpuexp.backends import modal_names, requirements
 from pytest_gpuexp.errors import UsageProblems
 from pytest_gpuexp.project import Modal, Project
 
@@ -21,9 +20,10 @@ if TYPE_CHECKING:
 
 MODELS = "/models"
 RESULTS = "/results"
+# What is settled at the deployment, and read again where the app is imported in a container.
 PROJECT = "GPUEXP_PROJECT"
-_DISTRIBUTION = "pytest-gpuexp"
-_CARRIED = ("tigris",)  # extras of the plugin that a container needs
+_SOURCES = "/root"  # where Modal puts local source, on the import path
+_HOOK = "pytest_gpuexp_modal_image"
 
 
 def make_image(told: Project, root: Path) -> modal.Image:
@@ -32,7 +32,7 @@ def make_image(told: Project, root: Path) -> modal.Image:
     The plugin goes in last and as source, so that changing it builds nothing anew.
 
     Raises:
-        UsageProblems: what pyproject.toml names is not there.
+        UsageProblems: what pyproject.toml names is not there, or conftest.py's hook has failed.
     """
     import modal
 
@@ -41,7 +41,7 @@ def make_image(told: Project, root: Path) -> modal.Image:
     if settings.apt:
         image = image.apt_install(*settings.apt)
     image = _install(image, settings, root)
-    image = image.uv_pip_install(*plugin_requirements())
+    image = image.uv_pip_install(*requirements.of_plugin())
     image = image.env(
         {
             "HF_HOME": f"{MODELS}/huggingface",
@@ -50,23 +50,19 @@ def make_image(told: Project, root: Path) -> modal.Image:
             PROJECT: json.dumps(project.to_plain(told)),
         }
     )
-    image = _asked_of_conftest(image, root)
-    return image.add_local_python_source("pytest_gpuexp")
+    return _with_plugin(_asked_of_conftest(image, root))
 
 
-def plugin_requirements() -> list[str]:
-    """Return what the plugin itself needs there, pytest at the version that is here.
-
-    Reports of pytest cross between the two, so they must be the same.
-    """
-    requirements = []
-    for text in importlib.metadata.requires(_DISTRIBUTION) or ():
-        one = Requirement(text)
-        carried = one.marker is None or any(one.marker.evaluate({"extra": e}) for e in _CARRIED)
-        if carried and one.name != "pytest":
-            one.marker = None
-            requirements.append(str(one))
-    return [f"pytest=={importlib.metadata.version('pytest')}", *requirements]
+def _with_plugin(image: modal.Image) -> modal.Image:
+    """Return ``image`` with the plugin's source, and what makes pytest find it: its metadata."""
+    found = importlib.metadata.distribution(modal_names.DISTRIBUTION)
+    image = image.add_local_python_source("pytest_gpuexp")
+    # Not removed here: files are sent once the app is deployed.
+    folder = Path(tempfile.mkdtemp(prefix="gpuexp-"))
+    for name in ("METADATA", "entry_points.txt"):
+        (folder / name).write_text(found.read_text(name) or "", "utf-8")
+    name = f"{modal_names.DISTRIBUTION.replace('-', '_')}-{found.version}.dist-info"
+    return image.add_local_dir(folder, f"{_SOURCES}/{name}")
 
 
 def _install(image: modal.Image, settings: Modal, root: Path) -> modal.Image:
@@ -74,46 +70,54 @@ def _install(image: modal.Image, settings: Modal, root: Path) -> modal.Image:
     if isinstance(wanted, tuple):
         return image.uv_pip_install(*wanted) if wanted else image
     if wanted == "pyproject":
-        listed = _listed(root, settings)
+        listed = requirements.of_pyproject(root, settings.extras)
         return image.uv_pip_install(*listed) if listed else image
     path = root / wanted
     if not path.is_file():
         raise UsageProblems(
-            "[tool.gpuexp] of pyproject.toml", [f"modal.dependencies: {wanted!r} is no file here"]
+            requirements.PLACE, [f"modal.dependencies: {wanted!r} is no file in {root}"]
         )
     if path.name == "uv.lock":
-        return image.uv_sync(str(path.parent), extras=list(settings.extras) or None)
-    return image.uv_pip_install(requirements=[str(path)])
+        return image.uv_sync(
+            str(path.parent),
+            extras=list(settings.extras) or None,
+            extra_options=f"--no-install-package {modal_names.DISTRIBUTION}",
+        )
+    return image.uv_pip_install(requirements=[str(_freed_of_plugin(path))])
 
 
-def _listed(root: Path, settings: Modal) -> list[str]:
-    packaged = tomllib.loads((root / "pyproject.toml").read_text("utf-8"))["project"]
-    optional = packaged.get("optional-dependencies", {})
-    missing = [extra for extra in settings.extras if extra not in optional]
-    if missing:
-        problem = f"modal.extras: {', '.join(missing)} not among {', '.join(optional) or 'none'}"
-        raise UsageProblems("[tool.gpuexp] of pyproject.toml", [problem])
-    extras = [one for extra in settings.extras for one in optional[extra]]
-    return [
-        one
-        for one in [*packaged.get("dependencies", ()), *extras]
-        if Requirement(one).name != _DISTRIBUTION  # it is on no index, and travels as source
-    ]
+def _freed_of_plugin(path: Path) -> Path:
+    """Return ``path``, or where it asks for the plugin a copy that does not."""
+    text = path.read_text("utf-8")
+    kept = requirements.without_plugin(text)
+    if kept == text:
+        return path
+    # Not removed here: the image is built from it once the app is deployed.
+    copy = Path(tempfile.mkdtemp(prefix="gpuexp-")) / path.name
+    copy.write_text(kept, "utf-8")
+    return copy
 
 
 def _asked_of_conftest(image: modal.Image, root: Path) -> modal.Image:
     """Return ``image`` as the project's conftest.py has it: there is no pytest at a deployment."""
     path = root / "conftest.py"
-    if not path.is_file():
+    if not path.is_file() or _HOOK not in path.read_text("utf-8"):
         return image
     spec = importlib.util.spec_from_file_location("gpuexp_conftest", path)
-    if spec is None or spec.loader is None or "pytest_gpuexp_modal_image" not in path.read_text():
-        return image
+    assert spec is not None  # it is a .py file that is there
+    assert spec.loader is not None
     conftest = importlib.util.module_from_spec(spec)
     sys.path.insert(0, str(root))
     try:
         spec.loader.exec_module(conftest)
+        hook: Any = getattr(conftest, _HOOK, None)
+        changed = None if hook is None else hook(image=image)
+    except Exception as error:
+        raise UsageProblems(str(path), [f"{_HOOK}: {type(error).__name__}: {error}"]) from error
     finally:
         sys.path.remove(str(root))
-    hook: Any = getattr(conftest, "pytest_gpuexp_modal_image", None)
-    return image if hook is None else hook(image=image) or image
+    if changed is None:
+        return image
+    if not isinstance(changed, type(image)):
+        raise UsageProblems(str(path), [f"{_HOOK} returned {changed!r}, which is no modal.Image"])
+    return changed

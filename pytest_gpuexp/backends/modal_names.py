@@ -1,14 +1,13 @@
-"""What things are called on Modal, and how its answers are shown."""
+"""What things are called on Modal, and the command line that runs an experiment there."""
 
 from __future__ import annotations
 
 import importlib.metadata
-from collections.abc import Mapping, Sequence
-from typing import Any
 
 from pytest_gpuexp.project import Modal
 from pytest_gpuexp.tiers import MAX_TIMEOUT_SECONDS, Tier
 
+DISTRIBUTION = "pytest-gpuexp"
 # More than a run's own limit: the worker ends it, and its record is still written and sent.
 _MARGIN_SECONDS = 120
 _DEFAULT_SECONDS = 3600.0
@@ -34,7 +33,7 @@ def marker(python: str, version: str | None = None) -> str:
 
     That it is there is seen without a call, so nothing is paid for.
     """
-    known = version or importlib.metadata.version("pytest-gpuexp")
+    known = version or importlib.metadata.version(DISTRIBUTION)
     return f"gpuexp_{known}_python_{python}".replace(".", "_").replace("+", "_")
 
 
@@ -43,20 +42,22 @@ def claims(settings: Modal) -> str:
     return f"{settings.app}-claims"
 
 
-def describe(found: Mapping[str, Any]) -> str:
-    """Return what a smoke test shows of a container."""
-    lines = ["PYTEST-GPUEXP SMOKE TEST", f"Python: {found['python']}"]
-    if found["torch"] is None:
-        lines.append("PyTorch: not in the image; add torch to its dependencies")
-    else:
-        lines += [f"PyTorch version: {found['torch']}", f"CUDA available: {found['cuda']}"]
-    if found.get("gpu"):
-        lines += [f"GPU: {found['gpu']}", f"VRAM: {found['memory'] / 2**30:.1f} GB"]
-    lines.append("SMOKE TEST PASSED")
-    return "\n".join(lines)
+def pytest_words(
+    path: str,
+    *,
+    experiment_id: str = "",
+    sub_experiment: str = "",
+    gpu: str = "",
+    stub_mode: bool = False,
+    deployed: bool = False,
+) -> list[str]:
+    """Return what follows ``pytest`` where an experiment is to run on Modal.
 
-
-def listing(entries: Sequence[Any]) -> str:
-    """Return the results among a volume's ``entries``, an experiment a line."""
-    found = sorted(one.path for one in entries if one.path.endswith("results.yaml"))
-    return "\n".join(found) or "no results on the volume yet"
+    It runs in the ``deployed`` app, or in one that lives as long as the session.
+    """
+    words = [path, "--backend=modal"]
+    words += [] if deployed else ["--modal-ephemeral"]
+    words += [f"--experiment-id={experiment_id}"] if experiment_id else []
+    words += [f"--sub-experiment={sub_experiment}"] if sub_experiment else []
+    words += [f"--gpu={gpu}"] if gpu else []
+    return words + (["--stub-mode"] if stub_mode else [])
