@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -104,7 +104,8 @@ def _make_plan(module: pytest.Module, spec: RunSpec) -> _Plan:
     point = [*spec.parameters, "seed"]
     given = {name for name in point if any(argument.name == name for argument in arguments)}
     if any(argument.kind is argument.VAR_KEYWORD for argument in arguments):
-        given = {name for name in point if name.isidentifier()}
+        given = {name.partition(".")[0] for name in point}
+    given |= {one.name for one in arguments if _is_group(module, one.name, point)}
     left = [
         argument
         for argument in arguments
@@ -129,6 +130,16 @@ def _make_plan(module: pytest.Module, spec: RunSpec) -> _Plan:
     )
 
 
+def _is_group(module: pytest.Module, name: str, point: Sequence[str]) -> bool:
+    """Return whether an argument is given a group of the config, or for ``config`` all of it.
+
+    A fixture of the name goes before.
+    """
+    is_group = name == "config" or any(one.startswith(f"{name}.") for one in point)
+    manager = module.session._fixturemanager
+    return is_group and name not in point and not manager.getfixturedefs(name, module)
+
+
 def _register_parameters(module: pytest.Module, parameters: Mapping[str, Plain]) -> None:
     """Let fixtures ask for the run's parameters, and its seed, by name."""
     known = module.stash.setdefault(_REGISTERED, set())
@@ -148,7 +159,7 @@ def _parameter(name: str) -> Callable[[pytest.FixtureRequest], Plain]:
 def _bind(plan: _Plan, attempt: Attempt, runner: ExperimentRunner) -> Callable[..., None]:
     """Return the handler with its parameters filled in; what is left are fixtures."""
     spec, handler = attempt.spec, plan.handler
-    point = {**spec.parameters, "seed": spec.seed}
+    point = {**runner.config, "config": runner.config, **spec.parameters, "seed": spec.seed}
     given = {name: value for name, value in point.items() if name in plan.given}
 
     @functools.wraps(handler)

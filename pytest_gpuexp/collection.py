@@ -9,10 +9,11 @@ from typing import Any
 
 import pytest
 
-from pytest_gpuexp import binding, declarations, definitions, handlers, naming
+from pytest_gpuexp import binding, declarations, definitions, handlers, naming, ordering
 from pytest_gpuexp.errors import GpuexpError, UsageProblems
 from pytest_gpuexp.handlers import Handler
 from pytest_gpuexp.judging import CriterionItem, ThresholdItem, criterion_items
+from pytest_gpuexp.orders import Order
 from pytest_gpuexp.overrides import Overrides, unknown_names
 from pytest_gpuexp.records import Experiment, RunSpec
 from pytest_gpuexp.rewriting import ExperimentFinder
@@ -95,7 +96,10 @@ class ExperimentModule(pytest.Module):
         if self.kit.overrides is None:
             return []
         try:
-            self._read(self.kit.overrides)
+            if self.kit.order is None:
+                self._read(self.kit.overrides)
+            else:
+                self._read_ordered(self.kit.order)
             runs = [
                 ExperimentItem.from_parent(
                     self,
@@ -109,7 +113,9 @@ class ExperimentModule(pytest.Module):
                 for spec in handler.specs
                 if self.kit.selects(spec)
             ]
-            judges = criterion_items(self, self.experiment, self.handlers)
+            judges = criterion_items(
+                self, self.experiment, self.handlers, criteria=self.kit.order is None
+            )
         except UsageProblems as error:
             raise self.CollectError(str(error)) from None
         self.kit.filtered_out += sum(len(one.specs) for one in self.handlers) - len(runs)
@@ -131,6 +137,27 @@ class ExperimentModule(pytest.Module):
             raise UsageProblems(path, problems)
         self.handlers = tuple(read)
 
+    def _read_ordered(self, order: Order) -> None:
+        path = Path(os.path.relpath(self.path, self.config.rootpath)).as_posix()
+        declared = declarations.read_experiment(self.obj, path)
+        self.experiment = ordering.ordered_experiment(declared, order)
+        self.handlers = tuple(
+            ordering.ordered_handlers(
+                self.obj, self.path, self.experiment, order, settings=self.kit.settings
+            )
+        )
+        # One look a set of names: a config may lack what another one has.
+        shapes = {
+            (spec.function, *spec.parameters): spec
+            for handler in self.handlers
+            for spec in handler.specs
+        }
+        self.kit.refusals += [
+            f"{path}: {problem}"
+            for spec in shapes.values()
+            for problem in binding.fixture_problems(self, spec)
+        ]
+
     def _read_handler(
         self, name: str, function: Callable[..., Any], overrides: Overrides, problems: list[str]
     ) -> Handler | None:
@@ -149,11 +176,21 @@ class Kit:
     """The plugin that collects experiment files, and what they are expanded with."""
 
     def __init__(
-        self, config: pytest.Config, settings: Settings, overrides: Overrides | None
+        self,
+        config: pytest.Config,
+        settings: Settings,
+        overrides: Overrides | None,
+        order: Order | None = None,
     ) -> None:
-        """Expand with ``overrides``; None makes modules importable but collects no runs."""
+        """Expand with ``overrides``; None makes modules importable but collects no runs.
+
+        An ``order`` takes the place of what the files declare.
+        """
         self.settings = settings
         self.overrides = overrides
+        self.order = order
+        self.named: set[Path] = set(order.paths) if order else set()
+        self.refusals: list[str] = []
         self.functions: list[str] = config.getini("gpuexp_functions")
         self.modules: dict[Path, ExperimentModule] = {}
         self.filtered_out = 0
@@ -162,8 +199,14 @@ class Kit:
         self._finder = ExperimentFinder(config, self.is_experiment)
 
     def is_experiment(self, path: Path) -> bool:
-        """Return whether ``path`` is an experiment's by its name."""
-        return naming.is_experiment(path, self._patterns)
+        """Return whether ``path`` is an experiment's by its name, or was named."""
+        if naming.is_experiment(path, self._patterns):
+            return True
+        return path in self.named if path.is_absolute() else path.name in self._names
+
+    @property
+    def _names(self) -> set[str]:
+        return {path.name for path in self.named}
 
     def selects(self, spec: RunSpec) -> bool:
         """Return whether ``--gpuexp-filter`` keeps ``spec``."""
@@ -189,7 +232,8 @@ class Kit:
         read = [module for module in self.modules.values() if module.handlers]
         if not read or self.overrides is None:
             return
-        problems = _clashes(read) + unknown_names(self.overrides, _known_names(read))
+        problems = _clashes(read) + self.refusals
+        problems += unknown_names(self.overrides, _known_names(read))
         if problems:
             raise pytest.UsageError(str(UsageProblems("experiments", problems)))
         last = [item for item in items if isinstance(item, (CriterionItem, ThresholdItem))]

@@ -19,6 +19,7 @@ _LONGEST = 48  # characters of one value in an id
 _UNCLEAN = re.compile(r"[^\w.\-]+")
 _UNCLEAN_KEY = re.compile(r"[^\w.]+")
 _LIKE_ANOTHER_TYPE = re.compile(r"-?\d+(\.\d+)?(e-?\d+)?|-?inf|None|True|False")
+_NUMBERED = re.compile(r"e\d+_\d+(?=_)")
 _TAGS = ("str", "list")
 _encode = json.JSONEncoder(sort_keys=True, separators=(",", ":")).encode
 
@@ -38,6 +39,12 @@ def unknown_name(name: str, known: Collection[str]) -> str:
     close = difflib.get_close_matches(name, sorted(known), n=1)
     hint = f"; did you mean {close[0]!r}?" if close else ""
     return f"{name!r} is not a parameter{hint} ({', '.join(sorted(known)) or 'there are none'})"
+
+
+def handler_id(name: str) -> str:
+    """Return ``e1_1`` for ``e1_1_latent_visualization``, and any other name as it is."""
+    match = _NUMBERED.match(name)
+    return match[0] if match else name
 
 
 def row_text(names: Sequence[str], values: Sequence[Plain]) -> str:

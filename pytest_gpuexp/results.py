@@ -11,18 +11,20 @@ from pytest_gpuexp.records import Assertion, ExperimentResult, Plain, Threshold
 from pytest_gpuexp.remarks import label
 
 
-def results_name(experiment_id: str) -> str:
-    """Return the name under which the storage keeps the results of an experiment."""
-    return f"{experiment_id}/results.yaml"
+def results_name(experiment_id: str, stage: str = "") -> str:
+    """Return the name under which the storage keeps the results of an experiment, or of a stage."""
+    return f"{experiment_id}/stages/{stage}.yaml" if stage else f"{experiment_id}/results.yaml"
 
 
-def write_results(storage: Storage, report: ExperimentReport) -> str:
+def write_results(storage: Storage, report: ExperimentReport, *, stage: str = "") -> str:
     """Put ``report`` into the storage, in place of what an earlier session wrote; return its name.
+
+    That of a ``stage`` leaves the experiment's own as it is.
 
     Raises:
         StorageError: the storage did not take it.
     """
-    name = results_name(report.experiment.experiment_id)
+    name = results_name(report.experiment.experiment_id, stage)
     storage.write(name, documents.dump(document(report)))
     return name
 

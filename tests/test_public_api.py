@@ -10,10 +10,16 @@ import pytest_gpuexp
 
 PUBLIC = {
     "Attempt": "pytest_gpuexp.records",
+    "CloudRunnerFactory": "pytest_gpuexp.cloud",
+    "ExperimentCoordinator": "pytest_gpuexp.coordinator",
     "ExperimentResult": "pytest_gpuexp.records",
     "ExperimentRunner": "pytest_gpuexp.runner",
+    "LocalRunner": "pytest_gpuexp.cloud",
+    "ModalRunner": "pytest_gpuexp.cloud",
     "Outcome": "pytest_gpuexp.records",
     "Replicates": "pytest_gpuexp.replicates",
+    "StageConfig": "pytest_gpuexp.stages",
+    "StageResult": "pytest_gpuexp.stage_results",
     "at_least": "pytest_gpuexp.criteria",
     "at_most": "pytest_gpuexp.criteria",
     "cases": "pytest_gpuexp.marks",
