@@ -10,6 +10,7 @@ from typing import Any, cast
 
 import pytest
 
+from pytest_gpuexp import hydra_tasks
 from pytest_gpuexp.records import Attempt, Plain, RunSpec
 from pytest_gpuexp.runner import ExperimentRunner
 from pytest_gpuexp.seeding import seed_everything
@@ -98,7 +99,7 @@ def _plan(module: pytest.Module, spec: RunSpec) -> _Plan:
 
 def _make_plan(module: pytest.Module, spec: RunSpec) -> _Plan:
     """Find out by a prototype, which never runs, how pytest would set up runs like ``spec``."""
-    handler = getattr(module.obj, spec.function)
+    handler = hydra_tasks.unwrapped(getattr(module.obj, spec.function))
     _register_parameters(module, spec.parameters)
     arguments = inspect.signature(handler).parameters.values()
     point = [*spec.parameters, "seed"]
@@ -131,11 +132,11 @@ def _make_plan(module: pytest.Module, spec: RunSpec) -> _Plan:
 
 
 def _is_group(module: pytest.Module, name: str, point: Sequence[str]) -> bool:
-    """Return whether an argument is given a group of the config, or for ``config`` all of it.
+    """Return whether an argument is given a group of the config, or as ``config`` all of it.
 
     A fixture of the name goes before.
     """
-    is_group = name == "config" or any(one.startswith(f"{name}.") for one in point)
+    is_group = name in hydra_tasks.NAMES or any(one.startswith(f"{name}.") for one in point)
     manager = module.session._fixturemanager
     return is_group and name not in point and not manager.getfixturedefs(name, module)
 
@@ -159,7 +160,8 @@ def _parameter(name: str) -> Callable[[pytest.FixtureRequest], Plain]:
 def _bind(plan: _Plan, attempt: Attempt, runner: ExperimentRunner) -> Callable[..., None]:
     """Return the handler with its parameters filled in; what is left are fixtures."""
     spec, handler = attempt.spec, plan.handler
-    point = {**runner.config, "config": runner.config, **spec.parameters, "seed": spec.seed}
+    whole = hydra_tasks.configs(handler, runner.config)
+    point = {**runner.config, **whole, **spec.parameters, "seed": spec.seed}
     given = {name: value for name, value in point.items() if name in plan.given}
 
     @functools.wraps(handler)
@@ -168,7 +170,7 @@ def _bind(plan: _Plan, attempt: Attempt, runner: ExperimentRunner) -> Callable[.
         # Innermost, or plugins that reseed in their hooks would have the last word.
         seed_everything(spec.seed)
         value = _stub(runner) if attempt.stub else handler(**given, **fixtures)
-        runner.take_return(value)
+        runner.take_return(hydra_tasks.returned(handler, value))
 
     call.__signature__ = plan.signature  # type: ignore[attr-defined]
     return call

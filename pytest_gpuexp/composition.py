@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -47,6 +48,21 @@ def resolved(config: Mapping[str, Any], chosen: Mapping[str, Any]) -> dict[str, 
         omegaconf.update(made, name, value, merge=False)
     plain: dict[str, Any] = to_plain(made)
     return plain
+
+
+def as_omegaconf(config: Mapping[str, Any]) -> Any:
+    """Return ``config`` as one of OmegaConf's."""
+    return _omegaconf().create(dict(config))
+
+
+def starting_folder() -> Path:
+    """Return where the program was started: a Hydra app may have moved elsewhere."""
+    if "hydra" in sys.modules:
+        from hydra.core.hydra_config import HydraConfig
+
+        if HydraConfig.initialized():
+            return Path(str(HydraConfig.get().runtime.cwd))
+    return Path.cwd()
 
 
 def interpolates(value: object) -> bool:

@@ -170,10 +170,7 @@ class Errand:
 
     def forget(self) -> None:
         """Remove the errand's own files; records and artifacts stay."""
-        for name in ("order.json", "replies.jsonl", "output.txt", "process.json"):
-            (self.folder / name).unlink(missing_ok=True)
-        with contextlib.suppress(OSError):
-            self.folder.rmdir()
+        clear(self.folder)
 
     def order(self) -> Order:
         """Return the order that is carried out."""
@@ -184,6 +181,25 @@ class Errand:
         if self._process is not None:
             return self._process.poll() is None
         return self._began is not None and processes.lives(self._pid, self._began)
+
+
+def foreground(order: Order, terms: Terms, *, root: Path) -> tuple[list[str], Path]:
+    """Return the command of a session that shows people how it carries out ``order``.
+
+    Beside it is the folder in which the order lies, to be cleared once it has ended.
+    """
+    folder = _new_folder(root)
+    orders.write_order(folder / "order.json", order)
+    stage = f"--gpuexp-stage={folder / 'order.json'}"
+    return [sys.executable, "-m", "pytest", stage, *terms.words()], folder
+
+
+def clear(folder: Path) -> None:
+    """Remove the files of an errand."""
+    for name in ("order.json", "replies.jsonl", "output.txt", "process.json"):
+        (folder / name).unlink(missing_ok=True)
+    with contextlib.suppress(OSError):
+        folder.rmdir()
 
 
 def _words(order: Path, terms: Terms) -> list[str]:
