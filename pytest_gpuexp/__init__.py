@@ -19,6 +19,7 @@ __all__ = [
     "ModalRunner",
     "Outcome",
     "Replicates",
+    "ResultsWriter",
     "StageConfig",
     "StageResult",
     "at_least",
@@ -37,11 +38,12 @@ _HOMES = {
     "CloudRunnerFactory": "cloud",
     "ExperimentCoordinator": "coordinator",
     "ExperimentResult": "records",
-    "ExperimentRunner": "runner",
+    "ExperimentRunner": "standalone",
     "LocalRunner": "cloud",
     "ModalRunner": "cloud",
     "Outcome": "records",
     "Replicates": "replicates",
+    "ResultsWriter": "written_results",
     "StageConfig": "stages",
     "StageResult": "stage_results",
     "at_least": "criteria",
@@ -62,9 +64,10 @@ if TYPE_CHECKING:
     from pytest_gpuexp.marks import cases, criterion, experiment, grid, paired, seeds, tier
     from pytest_gpuexp.records import Attempt, ExperimentResult, Outcome
     from pytest_gpuexp.replicates import Replicates
-    from pytest_gpuexp.runner import ExperimentRunner
     from pytest_gpuexp.stage_results import StageResult
     from pytest_gpuexp.stages import StageConfig
+    from pytest_gpuexp.standalone import ExperimentRunner
+    from pytest_gpuexp.written_results import ResultsWriter
 
 
 def __getattr__(name: str) -> object:
