@@ -9,7 +9,15 @@ from typing import Any
 
 import pytest
 
-from pytest_gpuexp import binding, declarations, definitions, handlers, naming, ordering
+from pytest_gpuexp import (
+    binding,
+    choosing,
+    declarations,
+    definitions,
+    handlers,
+    naming,
+    ordering,
+)
 from pytest_gpuexp.errors import GpuexpError, UsageProblems
 from pytest_gpuexp.handlers import Handler
 from pytest_gpuexp.judging import CriterionItem, ThresholdItem, criterion_items
@@ -74,6 +82,7 @@ class ExperimentModule(pytest.Module):
     kit: Kit
     experiment: Experiment
     handlers: Sequence[Handler] = ()
+    handlers_elsewhere: Sequence[Handler] = ()  # of an experiment that the session is not about
 
     def istestfunction(self, obj: object, name: str) -> bool:
         """Leave all functions to us."""
@@ -100,6 +109,16 @@ class ExperimentModule(pytest.Module):
                 self._read(self.kit.overrides)
             else:
                 self._read_ordered(self.kit.order)
+            self.experiment = self.kit.choice.informed(self.experiment)
+            if not self.kit.choice.takes(self.experiment.experiment_id):
+                self.handlers_elsewhere, self.handlers = self.handlers, ()
+                return []
+            chosen = [
+                (handler, spec)
+                for handler in self.handlers
+                for spec in handler.specs
+                if self.kit.choice.selects(spec)
+            ]
             runs = [
                 ExperimentItem.from_parent(
                     self,
@@ -109,8 +128,7 @@ class ExperimentModule(pytest.Module):
                     spec=spec,
                     handler=handler,
                 )
-                for handler in self.handlers
-                for spec in handler.specs
+                for handler, spec in chosen
                 if self.kit.selects(spec)
             ]
             judges = criterion_items(
@@ -118,7 +136,7 @@ class ExperimentModule(pytest.Module):
             )
         except UsageProblems as error:
             raise self.CollectError(str(error)) from None
-        self.kit.filtered_out += sum(len(one.specs) for one in self.handlers) - len(runs)
+        self.kit.filtered_out += len(chosen) - len(runs)
         return [*runs, *judges]
 
     def _read(self, overrides: Overrides) -> None:
@@ -181,11 +199,13 @@ class Kit:
         settings: Settings,
         overrides: Overrides | None,
         order: Order | None = None,
+        choice: choosing.Choice = choosing.Choice(),  # noqa: B008 -- frozen
     ) -> None:
         """Expand with ``overrides``; None makes modules importable but collects no runs.
 
-        An ``order`` takes the place of what the files declare.
+        An ``order`` takes the place of what the files declare; ``choice`` narrows it.
         """
+        self.choice = choice
         self.settings = settings
         self.overrides = overrides
         self.order = order
@@ -202,11 +222,7 @@ class Kit:
         """Return whether ``path`` is an experiment's by its name, or was named."""
         if naming.is_experiment(path, self._patterns):
             return True
-        return path in self.named if path.is_absolute() else path.name in self._names
-
-    @property
-    def _names(self) -> set[str]:
-        return {path.name for path in self.named}
+        return path in self.named or str(path) in {one.name for one in self.named}
 
     def selects(self, spec: RunSpec) -> bool:
         """Return whether ``--gpuexp-filter`` keeps ``spec``."""
@@ -230,6 +246,10 @@ class Kit:
     ) -> None:
         """Put criteria behind all runs, and check what only the whole session shows."""
         read = [module for module in self.modules.values() if module.handlers]
+        if self.overrides is not None and self.modules:
+            session = next(iter(self.modules.values())).session
+            ids = _handler_ids(self.modules.values())
+            items += choosing.missing_items(session, self.choice, ids)
         if not read or self.overrides is None:
             return
         problems = _clashes(read) + self.refusals
@@ -244,6 +264,15 @@ class Kit:
     def pytest_unconfigure(self) -> None:
         """Leave the import system as it was."""
         self._finder.remove()
+
+
+def _handler_ids(modules: Iterable[ExperimentModule]) -> dict[str, list[str]]:
+    """Return the handlers that were collected, by experiment."""
+    ids: dict[str, list[str]] = {}
+    for module in modules:
+        for handler in [*module.handlers, *module.handlers_elsewhere]:
+            ids.setdefault(module.experiment.experiment_id, []).append(handler.handler_id)
+    return ids
 
 
 def _clashes(modules: Iterable[ExperimentModule]) -> list[str]:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from pytest_gpuexp import reporting, results, retrying, staging, survivors
+from pytest_gpuexp import choosing, registry, reporting, results, retrying, staging, survivors
 from pytest_gpuexp.closing import Closing
 from pytest_gpuexp.collection import ExperimentItem, ExperimentModule, Kit
 from pytest_gpuexp.configuring import read_options
@@ -53,7 +53,8 @@ class Controller:
         self._taken = taken
         self.settings, overrides = read_options(config)
         self.order = staging.order_of(config, overrides)
-        self.kit = Kit(config, self.settings, overrides, self.order)
+        choice = choosing.read_choice(config)
+        self.kit = Kit(config, self.settings, overrides, self.order, choice)
         self._places = places = Places(config, self.settings)
         durable = self.settings.backend not in ("local", "in-process")
         resume = self.settings.resume
@@ -133,7 +134,7 @@ class Controller:
         else:
             self._plan(items)
             self._show(_by_experiment(items))
-            for notice in self._places.notices():
+            for notice in [*self._places.notices(), *self._unmet(items)]:
                 self._display.notice(notice)
         left = self._resuming.runs(items)
         if not self._config.option.collectonly:
@@ -141,6 +142,13 @@ class Controller:
         if self.settings.resume and not self._only_plans:
             for path in dict.fromkeys(item.path for item in left):
                 self._places.announce(path)
+
+    def _unmet(self, items: Sequence[ExperimentItem]) -> list[str]:
+        """Return what the session's experiments wait for, by the registry."""
+        plan = self.kit.choice.plan
+        wanted = dict.fromkeys(item.spec.experiment_id for item in items)
+        known = registry.standings(plan, self._places.storage)
+        return registry.unmet(plan, known, wanted)
 
     def _plan(self, items: Sequence[ExperimentItem]) -> None:
         """Decide which of ``items`` are kept, where the session resumes."""
