@@ -178,7 +178,7 @@ class CloudRunnerFactory:
     """Makes runners by the names of their backends."""
 
     @staticmethod
-    def create(name: str, **settings: Any) -> Any:
+    def create(name: str, **settings: Any) -> Runner:
         """Return the runner of ``local``, ``modal``, or a backend that a project's hook offers.
 
         Raises:

@@ -18,11 +18,15 @@ from pytest_gpuexp.settings import Settings
 
 
 def ordered_experiment(experiment: Experiment, order: Order) -> Experiment:
-    """Return ``experiment`` with the thresholds of ``order``, where that has some."""
+    """Return ``experiment`` with the thresholds of ``order``, where that has some.
+
+    A stage searches, so it is met where one of its variants meets all of them.
+    """
     if not order.stage:
         return dataclasses.replace(experiment, success_criteria={})
     if order.success_criteria:
-        return dataclasses.replace(experiment, success_criteria=order.success_criteria)
+        criteria = order.success_criteria
+        return dataclasses.replace(experiment, success_criteria=criteria, judged="any")
     return experiment
 
 

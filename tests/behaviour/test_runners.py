@@ -6,6 +6,7 @@ import os
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -68,7 +69,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_a_sweep_gives_a_result_a_config_whatever_becomes_of_single_runs(folder: Path) -> None:
     runner = CloudRunnerFactory.create("local", output_dir="./out")
-    configs = [
+    configs: list[dict[str, Any]] = [
         {"_target_": NODE, "lr": 0.5, "seed": 3, "model": {"layers": 4}},
         {"_target_": NODE, "lr": 0.25},
         {"_target_": NODE, "lr": 2},
@@ -112,7 +113,7 @@ def test_a_timeout_ends_one_run(folder: Path) -> None:
 
 def test_bad_configs_are_refused_with_all_their_problems_and_nothing_runs(folder: Path) -> None:
     runner = LocalRunner()
-    configs = [
+    configs: list[dict[str, Any]] = [
         {"_target_": "exp_a.py::exp_mlq", "seed": -1, "api_key": "abc"},
         {"_target_": NODE, "lr": float("nan"), "run_id": "../up"},
         {"_target_": NODE, "lr": 0.5, "home": "${oc.env:HOME}"},
@@ -123,7 +124,7 @@ def test_bad_configs_are_refused_with_all_their_problems_and_nothing_runs(folder
     ]
 
     with pytest.raises(UsageProblems) as caught:
-        runner.run_sweep(configs)  # type: ignore[arg-type]
+        runner.run_sweep(configs)
 
     told = str(caught.value)
     for words in (
