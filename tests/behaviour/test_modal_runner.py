@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from pytest_gpuexp import cli
 from tests.behaviour import sessions
 from tests.behaviour.test_modal import PYPROJECT, deploy
 from tests.modal_server import starting
@@ -58,3 +59,10 @@ def test_single_experiment_and_sweeps_run_on_modal(folder: Path) -> None:
     assert (names["result"].status, names["result"].metrics) == ("completed", {"val_loss": 0.5})
     assert [one.verdict for one in names["results"]] == ["pass", "fail"]
     assert len(list(folder.glob("results/train/records/*.yaml"))) == 3
+
+    # Via Hydra CLI: the stage is the same as on this machine, but for where it runs.
+    (folder / "stages").mkdir()
+    (folder / "stages/stage2.yaml").write_text("handler: train.py::train\n")
+    words = ["run_on_modal=true", "model.layers=1,2", "storage=staged"]
+    assert cli.main(["stage", "stage2", *words]) == 0
+    assert len(list(folder.glob("staged/train/records/*.yaml"))) == 2
