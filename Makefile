@@ -23,8 +23,9 @@ docs: setup                 ## run every code block of the docs
 check: lint types           ## all of CI: lint, types, and the suite with branch coverage
 	$(SUITE) --cov --cov-report=term:skip-covered
 test: check                 ## the same, under the name people type first
-demo: setup                 ## train, judge and report the experiments that ship
+demo: setup                 ## train, judge and report the experiments and the stage that ship
 	$(BIN)/pytest experiments/
+	$(BIN)/pytest experiments/ --stage stages/spectral.yaml
 bench: $(VENV)/ready-bench  ## time this plugin beside its peers
 	$(BIN)/python -m bench
 

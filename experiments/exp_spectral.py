@@ -60,7 +60,9 @@ def pair_loss(logits: Tensor, graphs: Graphs) -> Tensor:
 @seeds(4)
 @grid(architecture=["spectral", "gnn"], **LAYERS)
 @tier("debug", timeout="10m")
-def exp_denoise(runner: ExperimentRunner, architecture: str) -> dict[str, Any]:
+def exp_denoise(
+    runner: ExperimentRunner, architecture: str, learning_rate: float = LR
+) -> dict[str, Any]:
     """Train on 256 graphs, judge by 128 others, beside truncation and an oracle."""
     # Drawn before anything else: with one seed, all variants see the same graphs.
     graphs = draw_graphs(TRAIN + HELD_OUT, runner.device)
@@ -68,8 +70,8 @@ def exp_denoise(runner: ExperimentRunner, architecture: str) -> dict[str, Any]:
     layers = runner.config["model"]["num_layers"]
     model = Denoiser(ARCHITECTURES[architecture](layers)).to(runner.device)
     steps = EPOCHS * (TRAIN // BATCH)
-    optimizer = torch.optim.Adam(model.parameters(), LR)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, LR, total_steps=steps)
+    optimizer = torch.optim.Adam(model.parameters(), learning_rate)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, learning_rate, total_steps=steps)
     for epoch in range(EPOCHS):
         for batch in torch.randperm(TRAIN).split(BATCH):
             chosen = graphs.take(batch.to(runner.device))

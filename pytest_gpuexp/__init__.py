@@ -11,10 +11,17 @@ __version__ = "0.1.0"
 
 __all__ = [
     "Attempt",
+    "CloudRunnerFactory",
+    "ExperimentCoordinator",
     "ExperimentResult",
     "ExperimentRunner",
+    "LocalRunner",
+    "ModalRunner",
     "Outcome",
     "Replicates",
+    "ResultsWriter",
+    "StageConfig",
+    "StageResult",
     "at_least",
     "at_most",
     "cases",
@@ -28,10 +35,17 @@ __all__ = [
 
 _HOMES = {
     "Attempt": "records",
+    "CloudRunnerFactory": "cloud",
+    "ExperimentCoordinator": "coordinator",
     "ExperimentResult": "records",
-    "ExperimentRunner": "runner",
+    "ExperimentRunner": "standalone",
+    "LocalRunner": "cloud",
+    "ModalRunner": "cloud",
     "Outcome": "records",
     "Replicates": "replicates",
+    "ResultsWriter": "written_results",
+    "StageConfig": "stages",
+    "StageResult": "stage_results",
     "at_least": "criteria",
     "at_most": "criteria",
     "cases": "marks",
@@ -44,11 +58,16 @@ _HOMES = {
 }
 
 if TYPE_CHECKING:
+    from pytest_gpuexp.cloud import CloudRunnerFactory, LocalRunner, ModalRunner
+    from pytest_gpuexp.coordinator import ExperimentCoordinator
     from pytest_gpuexp.criteria import at_least, at_most
     from pytest_gpuexp.marks import cases, criterion, experiment, grid, paired, seeds, tier
     from pytest_gpuexp.records import Attempt, ExperimentResult, Outcome
     from pytest_gpuexp.replicates import Replicates
-    from pytest_gpuexp.runner import ExperimentRunner
+    from pytest_gpuexp.stage_results import StageResult
+    from pytest_gpuexp.stages import StageConfig
+    from pytest_gpuexp.standalone import ExperimentRunner
+    from pytest_gpuexp.written_results import ResultsWriter
 
 
 def __getattr__(name: str) -> object:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
 import pytest
 
+from pytest_gpuexp import hydra_tasks
 from pytest_gpuexp.records import Attempt, Plain, RunSpec
 from pytest_gpuexp.runner import ExperimentRunner
 from pytest_gpuexp.seeding import seed_everything
@@ -98,13 +99,14 @@ def _plan(module: pytest.Module, spec: RunSpec) -> _Plan:
 
 def _make_plan(module: pytest.Module, spec: RunSpec) -> _Plan:
     """Find out by a prototype, which never runs, how pytest would set up runs like ``spec``."""
-    handler = getattr(module.obj, spec.function)
+    handler = hydra_tasks.unwrapped(getattr(module.obj, spec.function))
     _register_parameters(module, spec.parameters)
     arguments = inspect.signature(handler).parameters.values()
     point = [*spec.parameters, "seed"]
     given = {name for name in point if any(argument.name == name for argument in arguments)}
     if any(argument.kind is argument.VAR_KEYWORD for argument in arguments):
-        given = {name for name in point if name.isidentifier()}
+        given = {name.partition(".")[0] for name in point}
+    given |= {one.name for one in arguments if _is_group(module, one.name, point)}
     left = [
         argument
         for argument in arguments
@@ -129,6 +131,16 @@ def _make_plan(module: pytest.Module, spec: RunSpec) -> _Plan:
     )
 
 
+def _is_group(module: pytest.Module, name: str, point: Sequence[str]) -> bool:
+    """Return whether an argument is given a group of the config, or as ``config`` all of it.
+
+    A fixture of the name goes before.
+    """
+    is_group = name in hydra_tasks.NAMES or any(one.startswith(f"{name}.") for one in point)
+    manager = module.session._fixturemanager
+    return is_group and name not in point and not manager.getfixturedefs(name, module)
+
+
 def _register_parameters(module: pytest.Module, parameters: Mapping[str, Plain]) -> None:
     """Let fixtures ask for the run's parameters, and its seed, by name."""
     known = module.stash.setdefault(_REGISTERED, set())
@@ -148,7 +160,8 @@ def _parameter(name: str) -> Callable[[pytest.FixtureRequest], Plain]:
 def _bind(plan: _Plan, attempt: Attempt, runner: ExperimentRunner) -> Callable[..., None]:
     """Return the handler with its parameters filled in; what is left are fixtures."""
     spec, handler = attempt.spec, plan.handler
-    point = {**spec.parameters, "seed": spec.seed}
+    whole = hydra_tasks.configs(handler, runner.config)
+    point = {**runner.config, **whole, **spec.parameters, "seed": spec.seed}
     given = {name: value for name, value in point.items() if name in plan.given}
 
     @functools.wraps(handler)
@@ -157,7 +170,7 @@ def _bind(plan: _Plan, attempt: Attempt, runner: ExperimentRunner) -> Callable[.
         # Innermost, or plugins that reseed in their hooks would have the last word.
         seed_everything(spec.seed)
         value = _stub(runner) if attempt.stub else handler(**given, **fixtures)
-        runner.take_return(value)
+        runner.take_return(hydra_tasks.returned(handler, value))
 
     call.__signature__ = plan.signature  # type: ignore[attr-defined]
     return call

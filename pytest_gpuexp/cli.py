@@ -13,10 +13,13 @@ from pytest_gpuexp.commands import (
     checkup,
     deploy,
     model_downloads,
+    plan,
     remote_results,
+    run,
     secret_groups,
     serve,
     smoke_test,
+    stage,
 )
 from pytest_gpuexp.errors import GpuexpError
 
@@ -50,6 +53,9 @@ def _parser(look: Callable[[Mapping[str, str]], doctor.Machine]) -> argparse.Arg
     parser.add_argument("--version", action="version", version=_version())
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     checkup.add(commands, look=look)
+    plan.add(commands)
+    run.add(commands)
+    stage.add(commands)
     deploy.add(commands)
     serve.add(commands)
     secret_groups.add(commands)

@@ -12,6 +12,7 @@ from pytest_gpuexp.conclusions import ExperimentReport, Judgement
 from pytest_gpuexp.errors import StorageError
 from pytest_gpuexp.judging import RESULTS, Judge, Unreadable
 from pytest_gpuexp.knowledge import Knowledge
+from pytest_gpuexp.orders import Order
 from pytest_gpuexp.places import Places
 from pytest_gpuexp.protocols import Display
 from pytest_gpuexp.records import ExperimentResult, RunSpec
@@ -32,11 +33,13 @@ class Closing:
         knowledge: Knowledge,
         display: Display,
         stub: bool,
+        order: Order | None = None,
     ) -> None:
         """Judge by ``knowledge``; reports go to the storage of ``places``.
 
-        A ``stub`` session judges nothing.
+        A ``stub`` session judges nothing. An ``order`` without a stage leaves no report.
         """
+        self._order = order
         self.reports: list[ExperimentReport] = []
         self._config = config
         self._places = places
@@ -83,7 +86,10 @@ class Closing:
             executed_by=provenance.executed_by(),
             ran_now={*self._knowledge.results, *self._knowledge.vouched},
         )
-        results.write_results(self._places.storage, report)
+        if self._order is not None and not self._order.stage:
+            return
+        stage = self._order.stage if self._order else ""
+        results.write_results(self._places.storage, report, stage=stage)
         self.reports.append(report)
         self._config.hook.pytest_gpuexp_stage_finished(report=report)
 

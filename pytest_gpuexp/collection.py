@@ -9,10 +9,19 @@ from typing import Any
 
 import pytest
 
-from pytest_gpuexp import binding, declarations, definitions, handlers, naming
+from pytest_gpuexp import (
+    binding,
+    choosing,
+    declarations,
+    definitions,
+    handlers,
+    naming,
+    ordering,
+)
 from pytest_gpuexp.errors import GpuexpError, UsageProblems
 from pytest_gpuexp.handlers import Handler
 from pytest_gpuexp.judging import CriterionItem, ThresholdItem, criterion_items
+from pytest_gpuexp.orders import Order
 from pytest_gpuexp.overrides import Overrides, unknown_names
 from pytest_gpuexp.records import Experiment, RunSpec
 from pytest_gpuexp.rewriting import ExperimentFinder
@@ -73,6 +82,7 @@ class ExperimentModule(pytest.Module):
     kit: Kit
     experiment: Experiment
     handlers: Sequence[Handler] = ()
+    handlers_elsewhere: Sequence[Handler] = ()  # of an experiment that the session is not about
 
     def istestfunction(self, obj: object, name: str) -> bool:
         """Leave all functions to us."""
@@ -95,7 +105,20 @@ class ExperimentModule(pytest.Module):
         if self.kit.overrides is None:
             return []
         try:
-            self._read(self.kit.overrides)
+            if self.kit.order is None:
+                self._read(self.kit.overrides)
+            else:
+                self._read_ordered(self.kit.order)
+            self.experiment = self.kit.choice.informed(self.experiment)
+            if not self.kit.choice.takes(self.experiment.experiment_id):
+                self.handlers_elsewhere, self.handlers = self.handlers, ()
+                return []
+            chosen = [
+                (handler, spec)
+                for handler in self.handlers
+                for spec in handler.specs
+                if self.kit.choice.selects(spec)
+            ]
             runs = [
                 ExperimentItem.from_parent(
                     self,
@@ -105,14 +128,15 @@ class ExperimentModule(pytest.Module):
                     spec=spec,
                     handler=handler,
                 )
-                for handler in self.handlers
-                for spec in handler.specs
+                for handler, spec in chosen
                 if self.kit.selects(spec)
             ]
-            judges = criterion_items(self, self.experiment, self.handlers)
+            judges = criterion_items(
+                self, self.experiment, self.handlers, criteria=self.kit.order is None
+            )
         except UsageProblems as error:
             raise self.CollectError(str(error)) from None
-        self.kit.filtered_out += sum(len(one.specs) for one in self.handlers) - len(runs)
+        self.kit.filtered_out += len(chosen) - len(runs)
         return [*runs, *judges]
 
     def _read(self, overrides: Overrides) -> None:
@@ -130,6 +154,27 @@ class ExperimentModule(pytest.Module):
         if problems:
             raise UsageProblems(path, problems)
         self.handlers = tuple(read)
+
+    def _read_ordered(self, order: Order) -> None:
+        path = Path(os.path.relpath(self.path, self.config.rootpath)).as_posix()
+        declared = declarations.read_experiment(self.obj, path)
+        self.experiment = ordering.ordered_experiment(declared, order)
+        self.handlers = tuple(
+            ordering.ordered_handlers(
+                self.obj, self.path, self.experiment, order, settings=self.kit.settings
+            )
+        )
+        # One look a set of names: a config may lack what another one has.
+        shapes = {
+            (spec.function, *spec.parameters): spec
+            for handler in self.handlers
+            for spec in handler.specs
+        }
+        self.kit.refusals += [
+            f"{path}: {problem}"
+            for spec in shapes.values()
+            for problem in binding.fixture_problems(self, spec)
+        ]
 
     def _read_handler(
         self, name: str, function: Callable[..., Any], overrides: Overrides, problems: list[str]
@@ -149,11 +194,23 @@ class Kit:
     """The plugin that collects experiment files, and what they are expanded with."""
 
     def __init__(
-        self, config: pytest.Config, settings: Settings, overrides: Overrides | None
+        self,
+        config: pytest.Config,
+        settings: Settings,
+        overrides: Overrides | None,
+        order: Order | None = None,
+        choice: choosing.Choice = choosing.Choice(),  # noqa: B008 -- frozen
     ) -> None:
-        """Expand with ``overrides``; None makes modules importable but collects no runs."""
+        """Expand with ``overrides``; None makes modules importable but collects no runs.
+
+        An ``order`` takes the place of what the files declare; ``choice`` narrows it.
+        """
+        self.choice = choice
         self.settings = settings
         self.overrides = overrides
+        self.order = order
+        self.named: set[Path] = set(order.paths) if order else set()
+        self.refusals: list[str] = []
         self.functions: list[str] = config.getini("gpuexp_functions")
         self.modules: dict[Path, ExperimentModule] = {}
         self.filtered_out = 0
@@ -162,8 +219,10 @@ class Kit:
         self._finder = ExperimentFinder(config, self.is_experiment)
 
     def is_experiment(self, path: Path) -> bool:
-        """Return whether ``path`` is an experiment's by its name."""
-        return naming.is_experiment(path, self._patterns)
+        """Return whether ``path`` is an experiment's by its name, or was named."""
+        if naming.is_experiment(path, self._patterns):
+            return True
+        return path in self.named or str(path) in {one.name for one in self.named}
 
     def selects(self, spec: RunSpec) -> bool:
         """Return whether ``--gpuexp-filter`` keeps ``spec``."""
@@ -187,9 +246,14 @@ class Kit:
     ) -> None:
         """Put criteria behind all runs, and check what only the whole session shows."""
         read = [module for module in self.modules.values() if module.handlers]
+        if self.overrides is not None and self.modules:
+            session = next(iter(self.modules.values())).session
+            ids = _handler_ids(self.modules.values())
+            items += choosing.missing_items(session, self.choice, ids)
         if not read or self.overrides is None:
             return
-        problems = _clashes(read) + unknown_names(self.overrides, _known_names(read))
+        problems = _clashes(read) + self.refusals
+        problems += unknown_names(self.overrides, _known_names(read))
         if problems:
             raise pytest.UsageError(str(UsageProblems("experiments", problems)))
         last = [item for item in items if isinstance(item, (CriterionItem, ThresholdItem))]
@@ -200,6 +264,15 @@ class Kit:
     def pytest_unconfigure(self) -> None:
         """Leave the import system as it was."""
         self._finder.remove()
+
+
+def _handler_ids(modules: Iterable[ExperimentModule]) -> dict[str, list[str]]:
+    """Return the handlers that were collected, by experiment."""
+    ids: dict[str, list[str]] = {}
+    for module in modules:
+        for handler in [*module.handlers, *module.handlers_elsewhere]:
+            ids.setdefault(module.experiment.experiment_id, []).append(handler.handler_id)
+    return ids
 
 
 def _clashes(modules: Iterable[ExperimentModule]) -> list[str]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import inspect
-import re
 import types
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, cast
@@ -14,11 +13,11 @@ import pytest
 from pytest_gpuexp import tiers
 from pytest_gpuexp.errors import UsageProblems
 from pytest_gpuexp.groups import Group, cases_group, grid_group, paired_group, parametrize_group
+from pytest_gpuexp.identifiers import folder_problem
 from pytest_gpuexp.records import Experiment, Threshold
 from pytest_gpuexp.retrying import STATUSES, UNASKED, Retries
 from pytest_gpuexp.settings import Settings
 
-_FOLDER = re.compile(r"[A-Za-z0-9][\w.-]*")
 RowMarks = tuple[tuple[str, ...], str, tuple[pytest.Mark, ...]]  # names, text in ids, marks
 
 
@@ -61,10 +60,8 @@ def read_experiment(module: types.ModuleType, path: str) -> Experiment:
 
 def _experiment_problems(experiment_id: object, given: Mapping[str, Any]) -> list[str]:
     problems = []
-    if not isinstance(experiment_id, str) or not _FOLDER.fullmatch(experiment_id):
-        problems.append(
-            f"experiment id {experiment_id!r} names a folder: letters, digits, '-', '_' and '.'"
-        )
+    if problem := folder_problem(experiment_id):
+        problems.append(problem)
     if given.get("judged", "any") not in ("any", "every"):
         problems.append(f"judged={given['judged']!r} is not 'any' or 'every'")
     return problems + [

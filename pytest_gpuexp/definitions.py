@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import fnmatch
 import inspect
-import re
 import types
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
@@ -12,8 +11,7 @@ from typing import Any
 import pytest
 
 from pytest_gpuexp.declarations import marks_of
-
-_NUMBERED = re.compile(r"e\d+_\d+(?=_)")
+from pytest_gpuexp.identifiers import handler_id
 
 
 def find_functions(
@@ -31,16 +29,10 @@ def find_functions(
         if inspect.isclass(value):
             problems += _class_problems(value, patterns)
         elif inspect.isfunction(value) and _matches(name, patterns):
-            problems += _function_problems(name, value)
+            problems += function_problems(name, value)
             found.append((name, value))
     problems += _twice(handler_id(name) for name, _ in found)
     return found
-
-
-def handler_id(name: str) -> str:
-    """Return ``e1_1`` for ``e1_1_latent_visualization``, and any other name as it is."""
-    match = _NUMBERED.match(name)
-    return match[0] if match else name
 
 
 def criteria_of(module: types.ModuleType) -> list[tuple[str, Callable[..., Any], pytest.Mark]]:
@@ -65,7 +57,8 @@ def _class_problems(value: type, patterns: Sequence[str]) -> list[str]:
     return [f"{told}; handlers are functions of the module, so move them out of the class"]
 
 
-def _function_problems(name: str, function: Callable[..., Any]) -> list[str]:
+def function_problems(name: str, function: Callable[..., Any]) -> list[str]:
+    """Return why ``function`` cannot be a handler, if so."""
     for kind, holds in (
         ("a coroutine (async def)", inspect.iscoroutinefunction),
         ("an asynchronous generator", inspect.isasyncgenfunction),

@@ -11,8 +11,8 @@ import pytest
 
 from pytest_gpuexp import declarations, identifiers, sweep
 from pytest_gpuexp.declarations import RowMarks
-from pytest_gpuexp.definitions import handler_id
 from pytest_gpuexp.errors import UsageProblems
+from pytest_gpuexp.identifiers import handler_id
 from pytest_gpuexp.overrides import Overrides
 from pytest_gpuexp.records import Experiment, RunSpec
 from pytest_gpuexp.retrying import Retries

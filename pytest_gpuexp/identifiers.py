@@ -19,6 +19,8 @@ _LONGEST = 48  # characters of one value in an id
 _UNCLEAN = re.compile(r"[^\w.\-]+")
 _UNCLEAN_KEY = re.compile(r"[^\w.]+")
 _LIKE_ANOTHER_TYPE = re.compile(r"-?\d+(\.\d+)?(e-?\d+)?|-?inf|None|True|False")
+_FOLDER = re.compile(r"[A-Za-z0-9][\w.-]*")
+_NUMBERED = re.compile(r"e\d+_\d+(?=_)")
 _TAGS = ("str", "list")
 _encode = json.JSONEncoder(sort_keys=True, separators=(",", ":")).encode
 
@@ -38,6 +40,19 @@ def unknown_name(name: str, known: Collection[str]) -> str:
     close = difflib.get_close_matches(name, sorted(known), n=1)
     hint = f"; did you mean {close[0]!r}?" if close else ""
     return f"{name!r} is not a parameter{hint} ({', '.join(sorted(known)) or 'there are none'})"
+
+
+def folder_problem(experiment_id: object) -> str | None:
+    """Return why an experiment's id cannot name its folder, or None."""
+    if isinstance(experiment_id, str) and _FOLDER.fullmatch(experiment_id):
+        return None
+    return f"experiment id {experiment_id!r} names a folder: letters, digits, '-', '_' and '.'"
+
+
+def handler_id(name: str) -> str:
+    """Return ``e1_1`` for ``e1_1_latent_visualization``, and any other name as it is."""
+    match = _NUMBERED.match(name)
+    return match[0] if match else name
 
 
 def row_text(names: Sequence[str], values: Sequence[Plain]) -> str:

@@ -11,7 +11,8 @@ from typing import Any, Literal, cast
 
 import pytest
 
-from pytest_gpuexp import criteria, definitions, replicates, summary
+from pytest_gpuexp import criteria as thresholds
+from pytest_gpuexp import definitions, replicates, summary
 from pytest_gpuexp.conclusions import Assessment, Judgement
 from pytest_gpuexp.errors import GpuexpError, UsageProblems
 from pytest_gpuexp.handlers import Handler
@@ -103,7 +104,7 @@ class ThresholdItem(Judge):
     def runtest(self) -> None:
         """Judge the means over seeds; raise where they do not meet the thresholds."""
         found = _stored(cast(pytest.Module, self.parent), self.specs)
-        assessed = criteria.assess(self.experiment, summary.summarise_variants(found))
+        assessed = thresholds.assess(self.experiment, summary.summarise_variants(found))
         self.assessment = assessed
         told = _told(self.experiment, assessed)
         if assessed.verdict == "not_evaluated":
@@ -130,9 +131,16 @@ def _in_words(error: GpuexpError) -> str:
 
 
 def criterion_items(
-    module: pytest.Module, experiment: Experiment, found: Sequence[Handler]
+    module: pytest.Module,
+    experiment: Experiment,
+    found: Sequence[Handler],
+    *,
+    criteria: bool = True,
 ) -> list[pytest.Item]:
     """Return the items that judge ``module``: each criterion's, then the thresholds'.
+
+    Without ``criteria`` the thresholds' alone: runs that the file does not define may not be those
+    that its criteria compare.
 
     Raises:
         UsageProblems: a criterion names no handler of the module, or an unknown ``over``.
@@ -140,7 +148,7 @@ def criterion_items(
     items: list[pytest.Item] = []
     problems: list[str] = []
     by_function = {handler.function: handler for handler in found}
-    for name, function, mark in definitions.criteria_of(module.obj):
+    for name, function, mark in definitions.criteria_of(module.obj) if criteria else ():
         handler, over = by_function.get(mark.args[0]), mark.kwargs["over"]
         if handler is None:
             known = ", ".join(one.function.__name__ for one in found)

@@ -22,6 +22,12 @@ _SEED_HELP = "replace the seeds of every handler by this one; repeatable"
 _SWEEP_HELP = "replace an axis: lr=1e-3,1e-4; +name=... adds one that no file declares; repeatable"
 _STUB_HELP = "go the whole way with stub bodies; nothing is judged"
 _DRY_HELP = "show the plan and run nothing"
+_STAGE_HELP = "run the stage that this file describes, in place of what experiments define"
+_CHOICES = {
+    "experiment-id": "run only the experiment of this id; repeatable",
+    "sub-experiment": "run only the handler of this id, as e1_2; repeatable",
+}
+_REGISTRY_HELP = "take sub-experiments and thresholds from this plan (research_plan.yaml)"
 _RERUN_HELP = "with --resume: of what has ended run again failed, stale, or all"
 _FLAGS = {
     "resume": "keep what is done, run the rest, and say why",
@@ -70,6 +76,13 @@ def add_options(parser: pytest.Parser) -> None:
     group.addoption(
         "--gpuexp-rerun", dest="gpuexp_rerun", choices=RERUNS, default=None, help=_RERUN_HELP
     )
+    group.addoption("--gpuexp-stage", dest="gpuexp_stage", metavar="FILE", help=_STAGE_HELP)
+    for name, text in _CHOICES.items():
+        dest, some = destination(name), {"action": "append", "metavar": "ID", "default": []}
+        group.addoption(f"--gpuexp-{name}", dest=dest, help=text, **some)
+    group.addoption(
+        "--gpuexp-registry", dest="gpuexp_registry", metavar="FILE", help=_REGISTRY_HELP
+    )
     parser.addini("gpuexp_files", "files that hold experiments", type="args", default=["exp_*.py"])
     parser.addini(
         "gpuexp_functions",
@@ -98,6 +111,10 @@ def add_short_options(parser: pytest.Parser) -> list[str]:
     for name in ("seed", "sweep"):
         add(name, action="append", default=argparse.SUPPRESS, help=f"same as --gpuexp-{name}")
     add("seeds", metavar="N", default=argparse.SUPPRESS, help="same as --gpuexp-seeds")
+    for name in _CHOICES:
+        add(name, action="append", default=argparse.SUPPRESS, help=f"same as --gpuexp-{name}")
+    add("registry", metavar="FILE", default=argparse.SUPPRESS, help="same as --gpuexp-registry")
+    add("stage", metavar="FILE", default=argparse.SUPPRESS, help="same as --gpuexp-stage")
     for name in ("stub-mode", "dry-run"):
         add(name, action="store_true", default=argparse.SUPPRESS, help=f"same as --gpuexp-{name}")
     for name in _FLAGS:

@@ -50,12 +50,19 @@ class _Door:
         self._experiments_elsewhere = False
         self._resumption: list[str] = []
         self._refusal: pytest.UsageError | None = None
+        self._named: set[Path] | None = None
+        if config.option.gpuexp_stage:
+            staging = _room(config, "pytest_gpuexp.staging")
+            self._named = set(staging.read_order(config, config.option.gpuexp_stage).paths)
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_collect_file(self, file_path: Path, parent: pytest.Collector) -> Any:
         collectors = yield
         asked = (parent.session.isinitpath(path) for path in (file_path, *file_path.parents))
-        if not naming.is_experiment(file_path, self._patterns) or not any(asked):
+        if self._named is not None:
+            if file_path not in self._named:
+                return [] if naming.is_experiment(file_path, self._patterns) else collectors
+        elif not naming.is_experiment(file_path, self._patterns) or not any(asked):
             return collectors  # pytest looks at the neighbours of the files that it was given
         try:
             return self._open().kit.take(file_path, parent, collectors)
@@ -114,8 +121,13 @@ class _Door:
         manager = self._config.pluginmanager
         controller = manager.get_plugin("gpuexp-controller")
         if controller is None:
-            manager.import_plugin("pytest_gpuexp.opening")
-            opening: Any = manager.get_plugin("pytest_gpuexp.opening")
+            opening = _room(self._config, "pytest_gpuexp.opening")
             controller = opening.open_controller(self._config, self._config.stash[_TAKEN])
             manager.register(controller, "gpuexp-controller")
         return controller
+
+
+def _room(config: pytest.Config, name: str) -> Any:
+    """Import a room as a plugin is, by name, and return it."""
+    config.pluginmanager.import_plugin(name)
+    return config.pluginmanager.get_plugin(name)

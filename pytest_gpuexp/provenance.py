@@ -88,6 +88,11 @@ def executed_by() -> str:
     return f"{_user()}@{socket.gethostname()}"
 
 
+def names_secret(name: str) -> bool:
+    """Return whether what is called ``name`` is likely to be a secret."""
+    return re.search(_SECRET, name, re.IGNORECASE) is not None
+
+
 def redact(argv: Sequence[str]) -> list[str]:
     """Return ``argv`` with the values of what looks like a secret replaced by ``***``."""
     shown: list[str] = []

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from pytest_gpuexp import documents
 from pytest_gpuexp.conclusions import Assessment, ExperimentReport, MetricSummary, VariantSummary
@@ -11,18 +11,20 @@ from pytest_gpuexp.records import Assertion, ExperimentResult, Plain, Threshold
 from pytest_gpuexp.remarks import label
 
 
-def results_name(experiment_id: str) -> str:
-    """Return the name under which the storage keeps the results of an experiment."""
-    return f"{experiment_id}/results.yaml"
+def results_name(experiment_id: str, stage: str = "") -> str:
+    """Return the name under which the storage keeps the results of an experiment, or of a stage."""
+    return f"{experiment_id}/stages/{stage}.yaml" if stage else f"{experiment_id}/results.yaml"
 
 
-def write_results(storage: Storage, report: ExperimentReport) -> str:
+def write_results(storage: Storage, report: ExperimentReport, *, stage: str = "") -> str:
     """Put ``report`` into the storage, in place of what an earlier session wrote; return its name.
+
+    That of a ``stage`` leaves the experiment's own as it is.
 
     Raises:
         StorageError: the storage did not take it.
     """
-    name = results_name(report.experiment.experiment_id)
+    name = results_name(report.experiment.experiment_id, stage)
     storage.write(name, documents.dump(document(report)))
     return name
 
@@ -50,11 +52,7 @@ def document(report: ExperimentReport) -> dict[str, Plain]:
         "executed_by": report.executed_by or None,
         "started_at": report.started_at or None,
         "completed_at": report.completed_at or None,
-        "success_criteria": {
-            key: value
-            for metric, threshold in experiment.success_criteria.items()
-            for key, value in _threshold_entries(metric, threshold)
-        },
+        "success_criteria": criteria_entries(experiment.success_criteria),
         "results": {
             "experiments": {
                 handler: {
@@ -68,6 +66,33 @@ def document(report: ExperimentReport) -> dict[str, Plain]:
         "assessment": _assessment_entry(report),
         "recommendation": report.assessment.recommendation,
     }
+
+
+def criteria_entries(thresholds: Mapping[str, Threshold]) -> dict[str, Plain]:
+    """Return ``thresholds`` as results.yaml has them."""
+    return {
+        key: value
+        for metric, threshold in thresholds.items()
+        for key, value in _threshold_entries(metric, threshold)
+    }
+
+
+def criteria_of(entries: object) -> dict[str, Threshold]:
+    """Return the thresholds that results.yaml has; those without a direction are left out."""
+    found: dict[str, Threshold] = {}
+    if not isinstance(entries, Mapping):
+        return found
+    for key, value in entries.items():
+        metric = key.removesuffix("_threshold")
+        direction = entries.get(f"{metric}_direction")
+        if metric != key and direction in ("at_least", "at_most"):
+            found[metric] = Threshold(
+                direction=direction,
+                acceptable=value,
+                target=entries.get(f"{metric}_target"),
+                failure=entries.get(f"{metric}_failure"),
+            )
+    return found
 
 
 def _threshold_entries(metric: str, threshold: Threshold) -> Iterable[tuple[str, Plain]]:

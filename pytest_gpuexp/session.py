@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from pytest_gpuexp import reporting, results, retrying, survivors
+from pytest_gpuexp import choosing, registry, reporting, results, retrying, staging, survivors
 from pytest_gpuexp.closing import Closing
 from pytest_gpuexp.collection import ExperimentItem, ExperimentModule, Kit
 from pytest_gpuexp.configuring import read_options
@@ -20,7 +20,7 @@ from pytest_gpuexp.knowledge import Knowledge
 from pytest_gpuexp.origins import Origins
 from pytest_gpuexp.places import Places
 from pytest_gpuexp.protocols import Display
-from pytest_gpuexp.records import RunSpec
+from pytest_gpuexp.records import ExperimentResult, RunSpec
 from pytest_gpuexp.resuming import Resuming
 from pytest_gpuexp.runs import Runs
 
@@ -52,7 +52,9 @@ class Controller:
         self._key_metrics = key_metrics
         self._taken = taken
         self.settings, overrides = read_options(config)
-        self.kit = Kit(config, self.settings, overrides)
+        self.order = staging.order_of(config, overrides)
+        choice = choosing.read_choice(config)
+        self.kit = Kit(config, self.settings, overrides, self.order, choice)
         self._places = places = Places(config, self.settings)
         durable = self.settings.backend not in ("local", "in-process")
         resume = self.settings.resume
@@ -68,10 +70,19 @@ class Controller:
             origins=origins,
         )
         self._closing = Closing(
-            config, places=places, knowledge=knowledge, display=display, stub=self.settings.stub
+            config,
+            places=places,
+            knowledge=knowledge,
+            display=display,
+            stub=self.settings.stub,
+            order=self.order,
         )
         self.kit.on_module = self._announce
         config.pluginmanager.register(self.kit, "gpuexp-kit")
+
+    def ended(self) -> list[ExperimentResult]:
+        """Return the results of the session's runs, and of those that it keeps."""
+        return [*self._knowledge.kept.values(), *self._knowledge.results.values()]
 
     @property
     def _in_xdist_worker(self) -> bool:
@@ -123,7 +134,7 @@ class Controller:
         else:
             self._plan(items)
             self._show(_by_experiment(items))
-            for notice in self._places.notices():
+            for notice in [*self._places.notices(), *self._unmet(items)]:
                 self._display.notice(notice)
         left = self._resuming.runs(items)
         if not self._config.option.collectonly:
@@ -131,6 +142,13 @@ class Controller:
         if self.settings.resume and not self._only_plans:
             for path in dict.fromkeys(item.path for item in left):
                 self._places.announce(path)
+
+    def _unmet(self, items: Sequence[ExperimentItem]) -> list[str]:
+        """Return what the session's experiments wait for, by the registry."""
+        plan = self.kit.choice.plan
+        wanted = dict.fromkeys(item.spec.experiment_id for item in items)
+        known = registry.standings(plan, self._places.storage)
+        return registry.unmet(plan, known, wanted)
 
     def _plan(self, items: Sequence[ExperimentItem]) -> None:
         """Decide which of ``items`` are kept, where the session resumes."""
@@ -266,7 +284,8 @@ class Controller:
         """Show the closing table."""
         names = [report.experiment.experiment_id for report in self._closing.reports]
         if names:
-            places = {name: self._places.shown(results.results_name(name)) for name in names}
+            stage = self.order.stage if self.order else ""
+            places = {n: self._places.shown(results.results_name(n, stage)) for n in names}
             self._display.session_finished(self._closing.reports, places=places)
 
 

@@ -6,6 +6,7 @@ import difflib
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import cast
 
 from pytest_gpuexp.errors import UsageProblems
 
@@ -86,3 +87,19 @@ def parse_duration(value: str | float) -> float:
     if not 0 < seconds <= MAX_TIMEOUT_SECONDS:
         raise UsageProblems("timeout", [f"{value!r} is not between 0 and 24 hours"])
     return seconds
+
+
+def machine_problems(gpu_type: object, timeout_seconds: object) -> list[str]:
+    """Return what is wrong with a tier and a timeout that may both be None."""
+    problems: list[str] = []
+    try:
+        if gpu_type is not None:
+            find_tier(gpu_type)
+    except UsageProblems as error:
+        problems += [f"gpu_type: {problem}" for problem in error.problems]
+    try:
+        if timeout_seconds is not None:
+            parse_duration(cast(float, timeout_seconds))
+    except UsageProblems as error:
+        problems += [f"timeout_seconds: {problem}" for problem in error.problems]
+    return problems

@@ -116,6 +116,7 @@ class Worker:
             self._warm(transport.attempt_from_plain(order["attempt"]).spec)
         elif self._fork:
             assert self._session is not None  # pytest collects before it runs
+            self._kit.named.add(Path(order["path"]))
             self._session.perform_collect([order["path"]])
             self._judged_safe = False
 
@@ -156,6 +157,7 @@ class Worker:
         absolute = Path(os.path.normpath(self._config.rootpath / path))
         if absolute not in self._kit.modules:
             assert self._session is not None  # pytest collects before it runs
+            self._kit.named.add(absolute)
             self._session.perform_collect([str(absolute)])
         return self._kit.modules[absolute]
 

@@ -10,9 +10,11 @@ import pytest
 
 HEAVY = (
     "boto3",
+    "hydra",
     "matplotlib",
     "modal",
     "numpy",
+    "omegaconf",
     "pandas",
     "rich",
     "scipy",

@@ -10,10 +10,17 @@ import pytest_gpuexp
 
 PUBLIC = {
     "Attempt": "pytest_gpuexp.records",
+    "CloudRunnerFactory": "pytest_gpuexp.cloud",
+    "ExperimentCoordinator": "pytest_gpuexp.coordinator",
     "ExperimentResult": "pytest_gpuexp.records",
-    "ExperimentRunner": "pytest_gpuexp.runner",
+    "ExperimentRunner": "pytest_gpuexp.standalone",
+    "LocalRunner": "pytest_gpuexp.cloud",
+    "ModalRunner": "pytest_gpuexp.cloud",
     "Outcome": "pytest_gpuexp.records",
     "Replicates": "pytest_gpuexp.replicates",
+    "ResultsWriter": "pytest_gpuexp.written_results",
+    "StageConfig": "pytest_gpuexp.stages",
+    "StageResult": "pytest_gpuexp.stage_results",
     "at_least": "pytest_gpuexp.criteria",
     "at_most": "pytest_gpuexp.criteria",
     "cases": "pytest_gpuexp.marks",

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_gpuexp.definitions import criteria_of, find_functions, handler_id
+from pytest_gpuexp.definitions import criteria_of, find_functions
+from pytest_gpuexp.identifiers import handler_id
 
 PATTERNS = ["exp_*", "e[0-9]*_*"]
 

@@ -1,0 +1,1 @@
+"""The launcher ``hydra/launcher=gpuexp`` of Hydra apps."""

@@ -1,0 +1,230 @@
+"""Configs of OmegaConf and Hydra as plain values; the one room that imports the two."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from pytest_gpuexp.errors import UsageProblems
+
+_ADVICE = "Install it with: pip install 'pytest-gpuexp[hydra]'"
+_HEADER = "# @package"
+
+
+def to_plain(config: object) -> Any:
+    """Return ``config`` as plain dicts and lists, its interpolations resolved.
+
+    Raises:
+        UsageProblems: an interpolation cannot be resolved, or asks the environment.
+    """
+    raw = unresolved(config)
+    if not interpolates(raw):
+        return raw
+    if problems := environment_problems(raw):
+        raise UsageProblems("config", problems)
+    return _resolved(raw if raw is config else config)
+
+
+def unresolved(config: object) -> Any:
+    """Return ``config`` as plain dicts and lists, its interpolations as they are written."""
+    if type(config).__module__.partition(".")[0] == "omegaconf":
+        return _omegaconf().to_container(config, resolve=False)
+    return config
+
+
+def resolved(config: Mapping[str, Any], chosen: Mapping[str, Any]) -> dict[str, Any]:
+    """Return plain ``config`` with the values of ``chosen`` at their dotted keys, all resolved.
+
+    Raises:
+        UsageProblems: see ``to_plain``.
+    """
+    omegaconf = _omegaconf()
+    made = omegaconf.create(dict(config))
+    for name, value in chosen.items():
+        omegaconf.update(made, name, value, merge=False)
+    plain: dict[str, Any] = to_plain(made)
+    return plain
+
+
+def as_omegaconf(config: Mapping[str, Any]) -> Any:
+    """Return ``config`` as one of OmegaConf's."""
+    return _omegaconf().create(dict(config))
+
+
+def starting_folder() -> Path:
+    """Return where the program was started: a Hydra app may have moved elsewhere."""
+    if "hydra" in sys.modules:
+        from hydra.core.hydra_config import HydraConfig
+
+        if HydraConfig.initialized():
+            return Path(str(HydraConfig.get().runtime.cwd))
+    return Path.cwd()
+
+
+def interpolates(value: object) -> bool:
+    """Return whether ``${...}`` stands anywhere in ``value``."""
+    if isinstance(value, str):
+        return "${" in value
+    if isinstance(value, Mapping):
+        return any(interpolates(one) for one in value.values())
+    return isinstance(value, (list, tuple)) and any(interpolates(one) for one in value)
+
+
+def environment_problems(config: object, place: str = "") -> list[str]:
+    """Return a problem for each value of ``config`` that asks the environment for something."""
+    if isinstance(config, Mapping):
+        inside = [(f"{place}.{key}" if place else str(key), one) for key, one in config.items()]
+    elif isinstance(config, (list, tuple)):
+        inside = [(f"{place}[{index}]", one) for index, one in enumerate(config)]
+    elif isinstance(config, str) and _asks_environment(config):
+        return [
+            f"{place}: {config!r} asks the environment, and that of a worker is another one; "
+            "write the value, or read os.environ in the handler"
+        ]
+    else:
+        return []
+    return [problem for name, one in inside for problem in environment_problems(one, name)]
+
+
+def compose(folder: Path, choices: Sequence[tuple[str, str]], base: object) -> dict[str, Any]:
+    """Return ``base`` with the group files of ``choices`` composed over it, not yet resolved.
+
+    ``folder`` holds Hydra's config groups; a choice is a package and a file below ``folder``
+    without its ending: ``("model", "models/gnn/standard")``. A file that says ``# @package`` itself
+    goes where it says. ``base`` is a mapping, or the name of a config in ``folder``.
+
+    Raises:
+        UsageProblems: hydra-core is not installed, or the configs cannot be composed.
+    """
+    problems = [problem for _, one in choices for problem in _choice_problems(folder, one)]
+    if not folder.is_dir():
+        problems = [f"there is no folder {folder}"]
+    if problems:
+        raise UsageProblems(f"base_config_path {folder}", problems)
+    name = base if isinstance(base, str) else None
+    overrides = [_override(folder, package, choice) for package, choice in choices]
+    composed = _compose(folder, name, overrides)
+    if name is None and base:
+        omegaconf = _omegaconf()
+        composed = omegaconf.merge(omegaconf.create(base), composed)
+    plain: dict[str, Any] = _omegaconf().to_container(composed, resolve=False)
+    return plain
+
+
+def parse_overrides(words: Sequence[str]) -> list[tuple[str, list[Any]]]:
+    """Return key and values of each of ``words``, in Hydra's override grammar.
+
+    ``lr=1e-4,1e-3``, ``depth=range(1,4)`` and ``choice(...)`` give several values. A ``+`` before
+    the key is left out.
+
+    Raises:
+        UsageProblems: hydra-core is not installed, or some words are not in the grammar; all told.
+    """
+    _need("hydra", "overrides in Hydra's grammar")
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+    from hydra.errors import HydraException
+
+    parser, read, problems = OverridesParser.create(), [], []
+    for word in words:
+        try:
+            (override,) = parser.parse_overrides([word])
+            if override.is_delete():
+                raise HydraException("~ takes a key away, which a stage cannot do")
+            values = (
+                list(override.sweep_iterator(lambda value: value))
+                if override.is_sweep_override()
+                else [override.value()]
+            )
+            read.append((override.get_key_element().lstrip("+"), [_unquoted(v) for v in values]))
+        except HydraException as error:
+            problems.append(f"{word}: {str(error).splitlines()[0]}")
+    if problems:
+        raise UsageProblems("overrides", problems)
+    return read
+
+
+def is_installed() -> bool:
+    """Return whether hydra-core is here."""
+    return importlib.util.find_spec("hydra") is not None
+
+
+def _resolved(config: object) -> Any:
+    omegaconf = _omegaconf()
+    from omegaconf.errors import OmegaConfBaseException
+
+    try:
+        made = config if omegaconf.is_config(config) else omegaconf.create(config)
+        return omegaconf.to_container(made, resolve=True, throw_on_missing=False)
+    except OmegaConfBaseException as error:
+        key = getattr(error, "full_key", None) or "config"
+        raise UsageProblems("config", [f"{key}: {str(error).splitlines()[0]}"]) from None
+
+
+def _compose(folder: Path, name: str | None, overrides: list[str]) -> Any:
+    _need("hydra", "config groups")
+    import hydra
+    from hydra.errors import HydraException
+    from omegaconf.errors import OmegaConfBaseException
+
+    try:
+        with _cleared(), hydra.initialize_config_dir(str(folder.resolve()), version_base="1.3"):
+            return hydra.compose(config_name=name, overrides=overrides)
+    except (HydraException, OmegaConfBaseException) as error:
+        raise UsageProblems(f"base_config_path {folder}", [" ".join(str(error).split())]) from None
+
+
+@contextmanager
+def _cleared() -> Iterator[None]:
+    """Give Hydra a state of our own, and the user's Hydra app its own back."""
+    from hydra.core.global_hydra import GlobalHydra
+    from hydra.core.singleton import Singleton
+
+    state = Singleton.get_state()
+    GlobalHydra.instance().clear()
+    try:
+        yield
+    finally:
+        Singleton.set_state(state)
+
+
+def _choice_problems(folder: Path, choice: str) -> list[str]:
+    if (folder / f"{choice}.yaml").is_file():
+        return []
+    found = sorted(
+        path.relative_to(folder).with_suffix("").as_posix()
+        for path in (folder / choice).parent.glob("*.yaml")
+    )
+    return [f"{choice!r} is no config there; beside it are: {', '.join(found) or 'none'}"]
+
+
+def _override(folder: Path, package: str, choice: str) -> str:
+    group, _, option = choice.rpartition("/")
+    text = (folder / f"{choice}.yaml").read_text()
+    own = any(line.startswith(_HEADER) for line in text.splitlines())
+    return f"+{group}={option}" if own else f"+{group}@{package}={option}"
+
+
+def _asks_environment(text: str) -> bool:
+    words = text.replace(" ", "")
+    return "${oc.env:" in words or "${env:" in words
+
+
+def _unquoted(value: Any) -> Any:
+    text = getattr(value, "text", None)  # what stood in quotes
+    return value if text is None else text
+
+
+def _omegaconf() -> Any:
+    _need("omegaconf", "interpolations and OmegaConf's configs")
+    from omegaconf import OmegaConf
+
+    return OmegaConf
+
+
+def _need(module: str, what: str) -> None:
+    if importlib.util.find_spec(module) is None:
+        raise UsageProblems(what, [f"{what} need the extra 'hydra'. {_ADVICE}"])

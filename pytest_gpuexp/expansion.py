@@ -1,0 +1,183 @@
+"""The runs of a stage."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, cast
+
+from pytest_gpuexp import composition, configs, documents, stages, targets
+from pytest_gpuexp.errors import StorageError, UsageProblems
+from pytest_gpuexp.identifiers import row_text
+from pytest_gpuexp.orders import Order, RunRequest, order_from_plain
+from pytest_gpuexp.records import Plain
+from pytest_gpuexp.stages import StageConfig
+
+_PACKAGES = {"architecture": "model", "dataset": "data"}
+
+
+def read_order(path: Path, *, folder: Path) -> Order:
+    """Return the order that a file holds: one that was written as such, or a stage.
+
+    ``folder`` is where the stage's relative paths start.
+
+    Raises:
+        StorageError: the file cannot be read.
+        UsageProblems: the stage cannot be run; all problems.
+    """
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise StorageError(f"the stage {path} cannot be read: {error.strerror}.") from None
+    if path.suffix == ".json":
+        return order_from_plain(json.loads(data), place=str(path))
+    read = stages.stage_from_plain(
+        documents.load(data, place=str(path)), place=str(path), name=path.stem
+    )
+    groups = folder / read.base_config_path if read.base_config_path else None
+    return expand(read.stage, read.base_config, groups=groups, folder=folder)
+
+
+def expand(stage: StageConfig, base_config: object, *, groups: Path | None, folder: Path) -> Order:
+    """Return the runs of ``stage``: architectures slowest, seeds fastest.
+
+    They begin with ``base_config``, a mapping, one of OmegaConf's, or a config's name in
+    ``groups``, Hydra's folder of config groups; then come architecture, dataset and
+    hyperparameters, each over the last.
+
+    Raises:
+        UsageProblems: the stage cannot be run; all problems.
+    """
+    problems: list[str] = []
+    requests: list[RunRequest] = []
+    seen: dict[str, str] = {}
+    choices = [_axis("architecture", stage.architectures), _axis("dataset", stage.datasets)]
+    for chosen in itertools.product(*choices):
+        names = [one for one in chosen if one is not None]
+        try:
+            composed = _composed(base_config, names, groups)
+            target = composed.pop("_target_", None)
+            path, function = targets.find_target(stage.handler or target, folder)
+        except UsageProblems as error:
+            problems += [f"{error.subject}: {told}" for told in error.problems]
+            continue
+        for label, seed, parameters in _variants(stage, composed, names, folder, problems):
+            if not requests or parameters is not requests[-1].parameters:
+                problems += _repetition(seen, f"{path}::{function}", label, seed, parameters)
+            requests.append(
+                RunRequest(
+                    path=path, function=function, parameters=parameters, seed=seed, label=label
+                )
+            )
+    if problems:
+        raise UsageProblems(f"stage {stage.name}", list(dict.fromkeys(problems)))
+    return Order(
+        requests=requests,
+        stage=stage.name,
+        success_criteria=stage.success_criteria,
+        gpu_type=stage.gpu_type,
+        timeout_seconds=stage.timeout_seconds,
+    )
+
+
+def _repetition(
+    seen: dict[str, str], target: str, label: str, seed: int, parameters: Mapping[str, Plain]
+) -> list[str]:
+    """Return a problem where two variants come to the same: a record can speak for one alone."""
+    first = seen.setdefault(json.dumps([target, seed, parameters], sort_keys=True), label)
+    if first == label:
+        return []
+    return [f"{first} and {label} come to the same config; take one of them out"]
+
+
+def _axis(name: str, values: Sequence[str]) -> Sequence[tuple[str, str] | None]:
+    return [(name, value) for value in values] or [None]
+
+
+def _composed(
+    base: object, names: Sequence[tuple[str, str]], groups: Path | None
+) -> dict[str, Any]:
+    if groups is not None:
+        plain_base = base if isinstance(base, str) else _raw(base)
+        chosen = [(_PACKAGES[name], value) for name, value in names]
+        config = composition.compose(groups, chosen, plain_base)
+    elif isinstance(base, str):
+        told = f"{base!r} is the name of a config; say in which folder by base_config_path"
+        raise UsageProblems("base_config", [told])
+    else:
+        config = {**_raw(base), **dict(names)}
+    for ours in ("seed", "run_id"):
+        config.pop(ours, None)  # the stage says
+    return config
+
+
+def _raw(config: object) -> dict[str, Any]:
+    raw = composition.unresolved(config)
+    if not isinstance(raw, Mapping):
+        raise UsageProblems("base_config", [f"it is a {type(config).__name__}, not a mapping"])
+    return dict(raw)
+
+
+def _variants(
+    stage: StageConfig,
+    composed: dict[str, Any],
+    names: Sequence[tuple[str, str]],
+    folder: Path,
+    problems: list[str],
+) -> Iterator[tuple[str, int, dict[str, Plain]]]:
+    """Yield label, seed and parameters of each run of one architecture and dataset."""
+    axes = [name for name, _ in names] + list(stage.hyperparameter_space)
+    seeds = cast(Sequence[int], stage.seeds)
+    moving = composition.interpolates([composed, *stage.hyperparameter_space.values()])
+    by_seed = moving and "${seed}" in repr(composed)
+    fixed = {} if moving else configs.flat_parameters(composed, folder, problems)
+    for values in itertools.product(*stage.hyperparameter_space.values()):
+        chosen = dict(zip(stage.hyperparameter_space, values, strict=True))
+        text = row_text(axes, [*(value for _, value in names), *values]) if axes else ""
+        parameters: dict[str, Plain] = {}
+        for seed in seeds:
+            if by_seed or not parameters:
+                parameters = (
+                    _resolved(composed, chosen, seed, folder, problems)
+                    if moving
+                    else _overridden(fixed, chosen, problems)
+                )
+            yield f"{text}-seed:{seed}" if text else f"seed:{seed}", seed, parameters
+
+
+def _overridden(
+    fixed: Mapping[str, Plain], chosen: Mapping[str, Plain], problems: list[str]
+) -> dict[str, Plain]:
+    merged = dict(fixed)
+    for name, value in chosen.items():
+        for group in _prefixes(name):
+            if group in fixed:
+                problems.append(f"{name}: {group} is {fixed[group]!r}, which has nothing in it")
+        if name not in merged:
+            for inside in [one for one in merged if one.startswith(f"{name}.")]:
+                del merged[inside]
+        merged[name] = value
+    return merged
+
+
+def _resolved(
+    composed: Mapping[str, Any],
+    chosen: Mapping[str, Plain],
+    seed: int,
+    folder: Path,
+    problems: list[str],
+) -> dict[str, Plain]:
+    try:
+        config = composition.resolved({**composed, "seed": seed}, chosen)
+    except UsageProblems as error:
+        problems += error.problems
+        return {}
+    config.pop("seed", None)
+    return configs.flat_parameters(config, folder, problems)
+
+
+def _prefixes(name: str) -> list[str]:
+    words = name.split(".")
+    return [".".join(words[:count]) for count in range(1, len(words))]

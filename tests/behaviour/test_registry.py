@@ -1,0 +1,113 @@
+"""A plan of research, and the choice of experiments and sub-experiments by their ids."""
+
+from __future__ import annotations
+
+import textwrap
+from pathlib import Path
+
+import pytest
+import yaml
+
+from pytest_gpuexp import cli
+from tests.behaviour import sessions
+
+PLAN = """
+    experiments:
+      c1-latents:
+        name: Latents
+        description: Do latents keep what is needed?
+        sub_experiments: {e1_1: clusters, e1_2: probes, e1_9: never written}
+        success_criteria: {score: {acceptable: 0.5, target: 0.9, direction: at_least}}
+      c2-video:
+        sub_experiments: [e2_1]
+        dependencies: [c1-latents]
+        budget_eur: 40
+      c3-nowhere:
+        dependencies: [c2-video]
+"""
+ONE = """
+    from pytest_gpuexp import at_least, experiment
+    pytestmark = experiment("c1-latents", success_criteria={"score": at_least(99)})
+    def e1_1_clusters(runner):
+        return {"metrics": {"score": 0.6}}
+    def e1_2_probes(runner):
+        return {"metrics": {"score": 0.7}}
+    def e1_3_not_planned(runner):
+        raise ValueError("boom")
+"""
+TWO = """
+    from pytest_gpuexp import experiment
+    pytestmark = experiment("c2-video")
+    def e2_1_frames(runner):
+        assert runner.seed == 0
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    sessions.write(tmp_path, exp_one=ONE, exp_two=TWO)
+    (tmp_path / "research_plan.yaml").write_text(textwrap.dedent(PLAN))
+    (tmp_path / "pytest.ini").write_text("[pytest]\n")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_a_registry_gives_thresholds_and_sub_experiments(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ended = sessions.run(folder, ".", "--registry=research_plan.yaml", "-rs")
+
+    assert ended.code == 0, ended.text
+    assert "c2-video depends on c1-latents, which is not met (pending, no results)" in ended.text
+    assert "e1_3" not in ended.text
+    assert ended.text.count("no handler") >= 1
+    assert "4 passed, 2 skipped" in ended.text  # three runs and the thresholds; e1_9 and c3
+    found = yaml.safe_load((folder / "results/c1-latents/results.yaml").read_text())
+    assert found["success_criteria"]["score_threshold"] == 0.5
+    assert found["assessment"]["success_criteria_met"] is True
+
+    assert cli.main(["plan"]) == 0
+    assert capsys.readouterr().out == textwrap.dedent("""\
+        c1-latents  Latents  [partial, met]
+          Do latents keep what is needed?
+          e1_1  clusters
+          e1_2  probes
+          e1_9  never written
+          score >= 0.5, target 0.9
+        c2-video  [completed, not judged]
+          e2_1
+        c3-nowhere  [pending, no results]
+          c3-nowhere depends on c2-video, which is not met (completed, not judged)
+    """)
+
+
+def test_ids_select_experiments_and_sub_experiments(folder: Path) -> None:
+    ended = sessions.run(folder, "--experiment-id=c1-latents", "--sub-experiment=e1_2", "-q")
+
+    assert [record.name.partition("-")[0] for record in ended.record_files()] == ["e1_2"]
+    assert "c2-video" not in ended.text
+    assert "leaves out" not in ended.text
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["--experiment-id=c9"], "--experiment-id c9: there is no such experiment (c1-latents"),
+        (["--sub-experiment=e9_9"], "--sub-experiment e9_9: there is no such handler (e1_1, "),
+        (["--registry=nowhere.yaml"], "nowhere.yaml cannot be read: No such file"),
+    ],
+)
+def test_ids_that_are_nowhere_are_refused(folder: Path, arguments: list[str], told: str) -> None:
+    ended = sessions.run(folder, *arguments, "--collect-only")
+
+    assert ended.code == 4, ended.text
+    assert told in ended.text
+
+
+def test_gpuexp_run_selects_by_the_same_ids(
+    folder: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    code = cli.main(["run", "--experiment-id", "c2-video", "--sub-experiment", "e2_1", "--", "-q"])
+
+    assert code == 0
+    assert "1 passed" in capfd.readouterr().out
