@@ -59,6 +59,7 @@ def _read_settings(
         problems += _resume_only(config)
     backend, reason = _backend(config, value("backend"))
     timeout = _read("run-timeout", value, parse_duration, problems)
+    lease = _read("lease", value, parse_duration, problems)
     tier = _read("gpu", value, find_tier, problems)
     return Settings(
         backend=backend,
@@ -68,6 +69,7 @@ def _read_settings(
         isolation=_read_isolation(value("isolation"), problems),
         storage=value("storage") or "results",
         run_timeout=timeout,
+        lease_seconds=lease or Settings().lease_seconds,
         stub=stub,
         dry_run=bool(config.getoption("gpuexp_dry_run", False)),
         resume=resume and not stub,

@@ -27,7 +27,7 @@ class Dispatch:
     ) -> None:
         """Hold at most ``parallelism`` attempts, and what the backend wants ahead, in flight."""
         self._backend = backend
-        self._most = parallelism + backend.lookahead
+        self._parallelism = parallelism
         self._on_submitted = on_submitted
         self._poll_seconds = poll_seconds
         self.flying: dict[Job, Attempt] = {}
@@ -40,7 +40,7 @@ class Dispatch:
         waiting = iter(attempts)
         exhausted = False
         while True:
-            while not exhausted and len(self.flying) < self._most:
+            while not exhausted and len(self.flying) < self._most():
                 attempt = next(waiting, None)
                 if attempt is None:
                     exhausted = True
@@ -51,6 +51,9 @@ class Dispatch:
             if not self.flying:
                 return
             yield self._collect(self._poll_seconds)
+
+    def _most(self) -> int:
+        return self._parallelism + self._backend.lookahead
 
     def cancel(self) -> list[tuple[Attempt, Outcome]]:
         """End what is in flight, and return how each attempt ended; waits about six seconds."""

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import contextlib
-import json
+import time
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from types import MappingProxyType
 
 from pytest_gpuexp import documents
-from pytest_gpuexp.errors import RecordInvalid, StorageError
+from pytest_gpuexp.claims import Claim, Owner, code_of, read_claim
+from pytest_gpuexp.errors import RecordInvalid
 from pytest_gpuexp.plan import Glance
 from pytest_gpuexp.protocols import Storage
 from pytest_gpuexp.record_index import RecordIndex, index_name
 from pytest_gpuexp.records import UNFINISHED, Attempt, ExperimentResult, Job, Plain, RunSpec
 
 _ENDING = ".yaml"
+_LOOKS, _LOOK_SECONDS = 5, 0.02  # at a claim that is not whole yet
 
 
 class Ledger:
@@ -59,65 +62,77 @@ class Ledger:
         handle: str,
         submitted_at: str,
         stub: bool,
+        owner: Owner = Owner(),  # noqa: B008 -- it is frozen
         marks: Sequence[tuple[str, Sequence[Plain], Mapping[str, Plain]]] = (),
         fingerprint: Mapping[str, str] = MappingProxyType({}),
-    ) -> Attempt:
+    ) -> Attempt | None:
         """Return a new attempt of ``spec``, its intent on disk under a number nobody else has.
 
-        ``handle`` is what the backend can tell of the attempt before it has it, "" for nothing.
+        None says that another session took the number meanwhile: ``newest_claim`` is its claim
+        then, and the next call tries the next number. ``handle`` is what the backend can tell of
+        the attempt before it has it, "" for nothing.
         """
-        number = self._last.get(spec.run_id, 0)
-        for _ in range(1000):
-            number += 1
-            attempt = Attempt(
-                spec=spec, number=number, stub=stub, marks=marks, fingerprint=fingerprint
-            )
-            intent = (
-                f"run_id: {spec.run_id}\nattempt: {number}\nname: {json.dumps(spec.name)}\n"
-                f"backend: {json.dumps(backend)}\nsubmitted_at: {json.dumps(submitted_at)}\n"
-            )
-            if handle:
-                intent += f"handle: {json.dumps(handle)}\n"
-            name = self._job(attempt)
-            if self._storage.write_if_absent(name, intent.encode(), durable=self._durable):
-                self._last[spec.run_id] = number
-                return attempt
-        raise StorageError(
-            f"no attempt number is free for {spec.run_id} in {self._storage.url}. "
-            "Look for another session that runs the same experiment."
+        number = self._last.get(spec.run_id, 0) + 1
+        attempt = Attempt(spec=spec, number=number, stub=stub, marks=marks, fingerprint=fingerprint)
+        claim = Claim(
+            run_id=spec.run_id,
+            attempt=number,
+            name=spec.name,
+            backend=backend,
+            submitted_at=submitted_at,
+            session=owner.session,
+            machine=owner.machine,
+            process=owner.process,
+            code=code_of(fingerprint),
+            handle=handle,
         )
+        self._last[spec.run_id] = number
+        name = self._job(attempt.key)
+        if self._storage.write_if_absent(name, claim.dumped(), durable=self._durable):
+            return attempt
+        return None
 
     def submitted(self, attempt: Attempt, job: Job) -> None:
         """Keep the handle by which a later session finds ``job`` again."""
-        name = self._job(attempt)
-        handle = f"handle: {json.dumps(job.handle)}\n"
-        intent = self._storage.read(name)
-        self._storage.write(name, intent + handle.encode(), durable=self._durable)
+        name = self._job(attempt.key)
+        claim = read_claim(self._storage.read(name), name)
+        if claim is not None:
+            told = replace(claim, handle=job.handle)
+            self._storage.write(name, told.dumped(), durable=self._durable)
 
     def withdraw(self, attempt: Attempt) -> None:
         """Take back a claim whose attempt never began."""
-        self._storage.delete(self._job(attempt))
+        self._storage.delete(self._job(attempt.key))
 
     def begun(self, run_ids: Iterable[str]) -> set[str]:
         """Return those of ``run_ids`` that some session has claimed, and that have no record."""
         return {one for one in run_ids if one in self._last and one not in self._records}
 
-    def handles(self, run_ids: Iterable[str]) -> dict[str, str]:
-        """Return what finds the newest attempt of each of ``run_ids`` that has left no record.
+    def was_recorded(self, run_id: str) -> bool:
+        """Return whether the newest attempt had its record when the ledger was made, or is none."""
+        number = self._last.get(run_id)
+        return number is None or number in self._records.get(run_id, ())
 
-        Runs without such an attempt, or whose claim tells nothing, are left out.
-        """
-        found: dict[str, str] = {}
-        for run_id in run_ids:
-            number = self._last.get(run_id)
-            if number is None or number in self._records.get(run_id, ()):
-                continue
-            name = f"{self._id}/jobs/{run_id}.{number}.yaml"
-            with contextlib.suppress(FileNotFoundError, RecordInvalid):  # withdrawn, or torn
-                intent = documents.load(self._storage.read(name), place=name)
-                if isinstance(intent, dict) and intent.get("handle"):
-                    found[run_id] = str(intent["handle"])
-        return found
+    def newest_claim(self, run_id: str) -> Claim | None:
+        """Return the claim of the newest attempt of ``run_id``; None where it is gone or torn."""
+        number = self._last.get(run_id)
+        if number is None:
+            return None
+        name = self._job(f"{run_id}.{number}")
+        with contextlib.suppress(FileNotFoundError):
+            for _ in range(_LOOKS):
+                if (data := self._storage.read(name)).endswith(b"\n"):
+                    return read_claim(data, name)
+                time.sleep(_LOOK_SECONDS)  # it is made in this very moment, or was torn by a kill
+        return None
+
+    def record_of(self, claim: Claim) -> str:
+        """Return the storage name of the record that ends the attempt of ``claim``."""
+        return f"{self._id}/records/{claim.key}.yaml"
+
+    def has_record(self, claim: Claim) -> bool:
+        """Return whether the attempt of ``claim`` has ended by now."""
+        return self._storage.exists(self.record_of(claim))
 
     def glances(self, run_ids: Iterable[str]) -> tuple[dict[str, Glance], dict[str, str]]:
         """Return the newest record of each of ``run_ids``, as ``stored`` does, at a glance.
@@ -152,20 +167,25 @@ class Ledger:
         for run_id in run_ids:
             for number in sorted(self._records.get(run_id, ()), reverse=True):
                 name = f"{self._id}/records/{run_id}.{number}.yaml"
-                result = self._read(name)
+                result = self.read(name)
                 if result.status not in UNFINISHED:
                     found[run_id] = result
                     break
                 found.setdefault(run_id, result)
         return found
 
-    def _read(self, name: str) -> ExperimentResult:
+    def read(self, name: str) -> ExperimentResult:
+        """Return what the record ``name`` says.
+
+        Raises:
+            RecordInvalid: it cannot be read; the error names its file.
+        """
         if self._indexed:
             return self.index.read(name)
         return documents.read_record(self._storage.read(name), name)
 
-    def _job(self, attempt: Attempt) -> str:
-        return f"{self._id}/jobs/{attempt.key}.yaml"
+    def _job(self, key: str) -> str:
+        return f"{self._id}/jobs/{key}.yaml"
 
 
 def _attempts(names: Iterable[str]) -> Mapping[str, Sequence[int]]:

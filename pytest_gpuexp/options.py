@@ -22,6 +22,7 @@ _SWEEP_HELP = "replace an axis: lr=1e-3,1e-4; +name=... adds one that no file de
 _STUB_HELP = "go the whole way with stub bodies; nothing is judged"
 _DRY_HELP = "show the plan and run nothing"
 _RERUN_HELP = "with --resume: of what has ended run again failed, stale, or all"
+_LEASE_HELP = "after what silence a session of another machine is gone (default: 60s)"
 _FLAGS = {
     "resume": "keep what is done, run the rest, and say why",
     "any-code": "with --resume: keep results of other code too",
@@ -63,6 +64,7 @@ def add_options(parser: pytest.Parser) -> None:
     group.addoption(
         "--gpuexp-rerun", dest="gpuexp_rerun", choices=RERUNS, default=None, help=_RERUN_HELP
     )
+    parser.addini("gpuexp_lease", help=_LEASE_HELP, default=None)
     parser.addini("gpuexp_files", "files that hold experiments", type="args", default=["exp_*.py"])
     parser.addini(
         "gpuexp_functions",

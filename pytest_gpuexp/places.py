@@ -56,6 +56,11 @@ class Places:
         self._execution: Execution | None = None
 
     @property
+    def look_seconds(self) -> float:
+        """How long to wait between two looks at what others write into the storage."""
+        return 0.2 if isinstance(self.storage, LocalStorage) else 2.0
+
+    @property
     def started(self) -> bool:
         """Whether a backend was made."""
         return self._backend is not None
@@ -140,6 +145,11 @@ class Places:
         if self._workplace is not self.storage:
             publisher = Publisher(self._workplace, self.storage)
             self._leftovers_told += publish_leftovers(publisher)
+
+    def publish(self, name: str) -> None:
+        """Bring the record ``name`` to the storage, where a dead session left it in our spool."""
+        if self._workplace is not self.storage and self._workplace.exists(name):
+            Publisher(self._workplace, self.storage).attempt(name)
 
     def notices(self) -> list[str]:
         """Return what backend and storage have to tell since the last call."""

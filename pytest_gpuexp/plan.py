@@ -12,6 +12,7 @@ Rerun = Literal["failed", "stale", "all"]
 Fingerprint = Mapping[str, str]  # file -> digest
 
 NEW, KEPT, FAILED, UNREADABLE = "new", "kept", "failed before", "unreadable record"
+RUNNING, SINCE = "running: ", ", since "
 _CRASHED = ("failed", "timeout", "oom")
 _SHOWN_FILES = 3
 
@@ -30,17 +31,19 @@ class Known:
     """What is stored of some runs, by run id.
 
     ``records`` are the newest ones, ``unreadable`` the files of those that cannot be read, and
-    ``begun`` names runs of which an attempt was begun that has left no record.
+    ``begun`` names runs of which an attempt was begun that has left no record. ``running`` tells of
+    those that other sessions have under way where, and since when.
     """
 
     records: Mapping[str, Glance] = field(default_factory=dict)
     unreadable: Mapping[str, str] = field(default_factory=dict)
     begun: Collection[str] = ()
+    running: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Planned:
-    """What becomes of one run: it is kept, or it is run for some ``reason``.
+    """What becomes of one run: it is kept, left to others, or it is run for some ``reason``.
 
     ``same_code`` says whether what is kept comes of the code as it is now.
     """
@@ -73,7 +76,9 @@ def make_plan(
     plan = []
     for spec in specs:
         record = known.records.get(spec.run_id)
-        if spec.run_id in known.unreadable:
+        if spec.run_id in known.running:
+            plan.append(Planned(spec=spec, reason=f"{RUNNING}{known.running[spec.run_id]}"))
+        elif spec.run_id in known.unreadable:
             reason = f"{UNREADABLE}: {known.unreadable[spec.run_id]}"
             plan.append(Planned(spec=spec, reason=reason))
         elif record is None or record.stub:

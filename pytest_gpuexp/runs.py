@@ -11,17 +11,23 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 import pytest
 
 from pytest_gpuexp import documents, provenance, reporting
+from pytest_gpuexp.claims import code_of
 from pytest_gpuexp.collection import ExperimentItem
 from pytest_gpuexp.dispatch import Dispatch
+from pytest_gpuexp.elsewhere import Elsewhere
 from pytest_gpuexp.errors import StorageError
 from pytest_gpuexp.interruption import terminable
 from pytest_gpuexp.knowledge import Knowledge
-from pytest_gpuexp.moments import utc
+from pytest_gpuexp.moments import seconds, utc
 from pytest_gpuexp.origins import Origins
 from pytest_gpuexp.places import Places
+from pytest_gpuexp.presence import Presence
 from pytest_gpuexp.protocols import Backend, Display
 from pytest_gpuexp.records import Attempt, ExperimentResult, Job, Outcome
+from pytest_gpuexp.retelling import kept_reports
 from pytest_gpuexp.settings import Settings
+
+_NUMBERS = 1000  # attempts that others may take before we find a free one
 
 
 class Runs:
@@ -39,8 +45,12 @@ class Runs:
         knowledge: Knowledge,
         display: Display,
         origins: Origins,
+        presence: Presence,
+        elsewhere: Elsewhere,
     ) -> None:
         """Start nothing; what ends is added to ``knowledge`` and shown by ``display``."""
+        self._presence = presence
+        self._elsewhere = elsewhere
         self.dispatching = False
         self._config = config
         self._settings = settings
@@ -52,38 +62,85 @@ class Runs:
         self._backend: Backend | None = None
         self._counts: Counter[str] = Counter()
         self._refusal: StorageError | None = None
+        self._by_run: dict[str, ExperimentItem] = {}
         self._done = 0
         self._total = 0
 
     def carry_out(self, session: pytest.Session, items: Sequence[ExperimentItem]) -> None:
         """Run ``items``, each reported as it ends; cancel what is in flight where it must stop.
 
+        Those that another session has under way are left to it, and run only where it is gone.
+
         Raises:
             pytest.Session.Failed: ``-x`` or ``--maxfail`` has its failures.
             pytest.Session.Interrupted: a plugin asked the session to stop.
         """
         self._total = len(items)
-        by_run = {item.spec.run_id: item for item in items}
+        self._by_run = {item.spec.run_id: item for item in items}
+        self.dispatching = True
+        with terminable():
+            try:
+                left = [item for item in items if not self._is_elsewhere(item)]
+                while left or self._elsewhere.waiting:
+                    if left:
+                        self._dispatch(session, left)
+                    left = self._outwait(session)
+            finally:
+                self.dispatching = False
+                self._display.withdraw()
+
+    def _dispatch(self, session: pytest.Session, items: Sequence[ExperimentItem]) -> None:
         backend = self._open_backend(items)
         dispatch = Dispatch(
             backend, parallelism=self._places.parallelism, on_submitted=self._submitted
         )
-        self.dispatching = True
-        with terminable():
-            try:
-                for ended in dispatch.run(self._attempts(items, backend)):
-                    for attempt, outcome in ended:
-                        self._finish(by_run[attempt.spec.run_id], outcome)
-                    self._show_progress(by_run, backend)
-                    stop_where_asked(session)
-                if self._refusal is not None:
-                    raise self._refusal
-            except BaseException:
-                self._cancel(dispatch, by_run)
-                raise
-            finally:
-                self.dispatching = False
-                self._display.withdraw()
+        try:
+            for ended in dispatch.run(self._attempts(items, backend)):
+                for attempt, outcome in ended:
+                    self._finish(self._by_run[attempt.spec.run_id], outcome)
+                self._show_progress(backend.running())
+                stop_where_asked(session)
+            if self._refusal is not None:
+                raise self._refusal
+        except BaseException:
+            self._cancel(dispatch)
+            raise
+
+    def _outwait(self, session: pytest.Session) -> list[ExperimentItem]:
+        """Wait for what others have under way; return what is nobody's any more, to be run here."""
+        if self._elsewhere.waiting:
+            self._display.withdraw()
+            self._display.notice(
+                f"{len(self._elsewhere.waiting)} of {self._total} runs are with another session, "
+                "or outlived it; their end is waited for (Ctrl-C leaves them alone)"
+            )
+        while self._elsewhere.waiting:
+            looked = self._elsewhere.look()
+            for result in looked.ended.values():
+                self._take_over(result)
+                stop_where_asked(session)
+            if looked.free:
+                return [self._by_run[run_id] for run_id in looked.free]
+            self._show_progress({})
+            time.sleep(self._places.look_seconds)
+        return []
+
+    def _take_over(self, result: ExperimentResult) -> None:
+        """Report how a run ended in the hands of another session."""
+        item = self._by_run[result.run_id]
+        self._done += 1
+        self._counts[reporting.category(result)] += 1
+        same_code = result.fingerprint == self._origins.fingerprint(item)
+        self._knowledge.adopt(result, same_code=same_code)
+        self._display.withdraw()
+        for report in kept_reports(item, result):
+            item.ihook.pytest_runtest_logreport(report=report)
+        self._display.run_finished(Outcome(result=result), done=self._done, total=self._total)
+
+    def _is_elsewhere(self, item: ExperimentItem) -> bool:
+        ledger = self._knowledge.ledger(item.spec.experiment_id)
+        code = code_of(self._origins.fingerprint(item))
+        return self._elsewhere.has(item.spec, ledger, code=code)
 
     def _open_backend(self, items: Sequence[ExperimentItem]) -> Backend:
         if self._backend is None:
@@ -104,17 +161,28 @@ class Runs:
             except StorageError as error:  # what runs already comes to its end, and is kept
                 self._refusal = error
                 return
-            yield attempt
+            if attempt is not None:
+                yield attempt
 
-    def _claim(self, item: ExperimentItem, backend: Backend) -> Attempt:
-        return self._knowledge.ledger(item.spec.experiment_id).claim(
-            item.spec,
-            backend=self._settings.backend,
-            handle=backend.handle,
-            submitted_at=utc(time.time()),
-            stub=self._settings.stub,
-            marks=[(mark.name, mark.args, mark.kwargs) for mark in item.added_marks()],
-            fingerprint=self._origins.fingerprint(item),
+    def _claim(self, item: ExperimentItem, backend: Backend) -> Attempt | None:
+        """Return a new attempt of ``item``, or None where another session has the run."""
+        self._presence.begin()
+        for _ in range(_NUMBERS):
+            attempt = self._knowledge.ledger(item.spec.experiment_id).claim(
+                item.spec,
+                backend=self._settings.backend,
+                handle=backend.handle,
+                submitted_at=utc(time.time()),
+                stub=self._settings.stub,
+                owner=self._presence.owner,
+                marks=[(mark.name, mark.args, mark.kwargs) for mark in item.added_marks()],
+                fingerprint=self._origins.fingerprint(item),
+            )
+            if attempt is not None or self._is_elsewhere(item):
+                return attempt
+        raise StorageError(
+            f"no attempt number is free for {item.spec.run_id} in {self._places.storage.url}. "
+            "Look for another session that runs the same experiment."
         )
 
     def _submitted(self, attempt: Attempt, job: Job) -> None:
@@ -140,24 +208,27 @@ class Runs:
             f"{result.error_message or 'its record or an artifact could not be written'}"
         )
 
-    def _show_progress(self, by_run: dict[str, ExperimentItem], backend: Backend) -> None:
+    def _show_progress(self, ages: Mapping[str, float]) -> None:
+        """Show what runs, here (``ages`` in seconds by attempt) and in other sessions."""
         for notice in self._places.notices():
             self._display.notice(notice)
-        running = {
-            by_run[key.rpartition(".")[0]].name: age for key, age in backend.running().items()
-        }
+        running = {self._by_run[key.rpartition(".")[0]].name: age for key, age in ages.items()}
+        now = time.time()
+        for run_id, claim in self._elsewhere.waiting.items():
+            name = f"{self._by_run[run_id].name} (another session)"
+            running[name] = max(0.0, now - seconds(claim.submitted_at, default=now))
         self._display.progress(
             done=self._done, total=self._total, running=running, counts=self._counts
         )
 
-    def _cancel(self, dispatch: Dispatch, by_run: Mapping[str, ExperimentItem]) -> None:
+    def _cancel(self, dispatch: Dispatch) -> None:
         ended = 0
         for attempt, outcome in dispatch.cancel():
             if not outcome.result.started_at:
                 with contextlib.suppress(StorageError):  # a claim that stays costs a number
                     self._knowledge.ledger(attempt.spec.experiment_id).withdraw(attempt)
             elif outcome.result.status != "cancelled":  # it came to its own end meanwhile
-                self._finish(by_run[outcome.result.run_id], outcome)
+                self._finish(self._by_run[outcome.result.run_id], outcome)
             else:
                 ended += 1
                 self._knowledge.take(outcome.result)

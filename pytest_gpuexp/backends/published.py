@@ -34,9 +34,16 @@ class PublishedBackend:
         self._publishing: dict[Job, tuple[Outcome, Future[str]]] = {}
         self._leave_at: float | None = None
         self.name = backend.name
-        # What is being published keeps no run from starting.
-        self.lookahead = backend.lookahead + THREADS if backend.lookahead else 0
         self.handle = backend.handle
+
+    @property
+    def lookahead(self) -> int:
+        """How many attempts to hold beyond those that execute: also those that are published.
+
+        What is being published keeps no run from starting, and no run is claimed long before.
+        """
+        ahead = self._backend.lookahead
+        return ahead + min(len(self._publishing), THREADS) if ahead else 0
 
     def submit(self, attempt: Attempt) -> Job:
         """Hand ``attempt`` on."""
