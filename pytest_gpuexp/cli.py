@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 
 from pytest_gpuexp import doctor
-from pytest_gpuexp.commands import checkup
+from pytest_gpuexp.commands import cancelling, checkup, listing, showing
 from pytest_gpuexp.errors import GpuexpError
 
 
@@ -42,6 +42,9 @@ def _parser(look: Callable[[Mapping[str, str]], doctor.Machine]) -> argparse.Arg
     parser.add_argument("--version", action="version", version=_version())
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     checkup.add(commands, look=look)
+    listing.add(commands)
+    showing.add(commands)
+    cancelling.add(commands)
     return parser
 
 

@@ -104,6 +104,14 @@ class Ledger:
         """Take back a claim whose attempt never began."""
         self._storage.delete(self._job(attempt.key))
 
+    def run_ids(self) -> set[str]:
+        """Return the runs of which there is a claim or a record."""
+        return set(self._last)
+
+    def attempts(self, run_id: str) -> list[int]:
+        """Return the numbers of the attempts of ``run_id`` that have a record, oldest first."""
+        return sorted(self._records.get(run_id, ()))
+
     def begun(self, run_ids: Iterable[str]) -> set[str]:
         """Return those of ``run_ids`` that some session has claimed, and that have no record."""
         return {one for one in run_ids if one in self._last and one not in self._records}

@@ -78,7 +78,7 @@ class Storage(Protocol):
         ...
 
     def list(self, prefix: str) -> Iterator[str]:
-        """Yield the names directly below the folder ``prefix``, in no order."""
+        """Yield the names directly below the folder ``prefix``, in no order; "" is the root."""
         ...
 
     def exists(self, name: str) -> bool:
