@@ -64,6 +64,7 @@ class Knowledge:
             return Known()
         ledger = self.ledger(specs[0].experiment_id)
         wanted = [spec.run_id for spec in specs]
+        ledger.look_for_claims(wanted)
         records, unreadable = ledger.glances(wanted)
         ledger.index.save()
         return Known(records=records, unreadable=unreadable, begun=ledger.begun(wanted))

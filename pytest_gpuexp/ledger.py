@@ -18,6 +18,7 @@ from pytest_gpuexp.record_index import RecordIndex, index_name
 from pytest_gpuexp.records import UNFINISHED, Attempt, ExperimentResult, Job, Plain, RunSpec
 
 _ENDING = ".yaml"
+_FEW = 5  # runs whose claims are looked for one by one
 _LOOKS, _LOOK_SECONDS = 5, 0.02  # at a claim that is not whole yet
 
 
@@ -38,11 +39,9 @@ class Ledger:
         self._indexed = indexed
         self.has_index = indexed or storage.exists(index_name(experiment_id))
         self._records = _attempts(storage.list(f"{experiment_id}/records"))
-        jobs = _attempts(storage.list(f"{experiment_id}/jobs"))
-        self._last = {
-            run: max(*jobs.get(run, ()), *self._records.get(run, ()), 0)
-            for run in {*jobs, *self._records}
-        }
+        self._last = {run_id: max(numbers) for run_id, numbers in self._records.items()}
+        self._listed = False
+        self._asked: set[str] = set()
 
     @cached_property
     def index(self) -> RecordIndex:
@@ -53,6 +52,27 @@ class Ledger:
             for number in numbers
         ]
         return RecordIndex(self._storage, self._id, names)
+
+    def look_for_claims(self, run_ids: Collection[str] | None = None) -> None:
+        """Learn which of ``run_ids`` (None: of all) have been begun that have no record.
+
+        Claims of runs with a record are not looked for: whoever wants one more attempt finds its
+        number taken. So the claims of ten thousand finished runs are never listed.
+        """
+        if self._listed:
+            return
+        unknown = [one for one in run_ids or () if not (one in self._last or one in self._asked)]
+        if run_ids is None or len(unknown) > _FEW:
+            self._listed = True
+            for run_id, numbers in _attempts(self._storage.list(f"{self._id}/jobs")).items():
+                self._last[run_id] = max(self._last.get(run_id, 0), *numbers)
+            return
+        for run_id in unknown:
+            self._asked.add(run_id)
+            number = 1
+            while self._storage.exists(self._job(f"{run_id}.{number}")):
+                self._last[run_id] = number
+                number += 1
 
     def claim(
         self,
@@ -106,6 +126,7 @@ class Ledger:
 
     def run_ids(self) -> set[str]:
         """Return the runs of which there is a claim or a record."""
+        self.look_for_claims()
         return set(self._last)
 
     def attempts(self, run_id: str) -> list[int]:
@@ -142,7 +163,7 @@ class Ledger:
         """Return whether the attempt of ``claim`` has ended by now."""
         return self._storage.exists(self.record_of(claim))
 
-    def glances(self, run_ids: Iterable[str]) -> tuple[dict[str, Glance], dict[str, str]]:
+    def glances(self, run_ids: Collection[str]) -> tuple[dict[str, Glance], dict[str, str]]:
         """Return the newest record of each of ``run_ids``, as ``stored`` does, at a glance.
 
         Beside them the files of those that cannot be read, by run; whatever an older record says.
@@ -150,6 +171,8 @@ class Ledger:
         found: dict[str, Glance] = {}
         folder = f"{self._id}/records"
         unreadable: dict[str, str] = {}
+        newest = ((one, max(self._records[one])) for one in run_ids if one in self._records)
+        self.index.fetch(f"{folder}/{run_id}.{number}.yaml" for run_id, number in newest)
         for run_id in run_ids:
             numbers = self._records.get(run_id, ())
             for number in sorted(numbers, reverse=True) if len(numbers) > 1 else numbers:

@@ -12,7 +12,7 @@ import uuid
 from collections.abc import Callable
 from pathlib import Path
 
-from pytest_gpuexp import processes
+from pytest_gpuexp import documents, processes
 from pytest_gpuexp.claims import Claim, Owner
 from pytest_gpuexp.errors import StorageError
 from pytest_gpuexp.protocols import Storage
@@ -75,6 +75,7 @@ class Presence:
     def begin(self) -> None:
         """Give the first sign, and the next ones from a thread, until ``end``."""
         if self._thread is None:
+            self._clear()
             self.beat(0)
             self._thread = threading.Thread(target=self._go_on, name="gpuexp-presence", daemon=True)
             self._thread.start()
@@ -90,9 +91,14 @@ class Presence:
 
     def beat(self, number: int) -> None:
         """Give sign ``number``; a storage that refuses it is asked again at the next one."""
-        text = f"machine: {platform.node()}\nprocess: {self.owner.process}\nbeat: {number}\n"
+        sign = {
+            "host": platform.node(),
+            "machine": self.owner.machine,
+            "process": self.owner.process,
+            "beat": number,
+        }
         with contextlib.suppress(StorageError):
-            self._storage.write(_sign(self.owner.session), text.encode(), durable=False)
+            self._storage.write(_sign(self.owner.session), documents.dump(sign), durable=False)
 
     def others(self) -> bool:
         """Return whether other sessions seem to be at work on this storage."""
@@ -113,6 +119,16 @@ class Presence:
     def _is_here(self, claim: Claim) -> bool:
         # Older claims do not name their machine; a bucket had nothing that other machines can see.
         return not claim.session or (claim.machine != "" and claim.machine == self.owner.machine)
+
+    def _clear(self) -> None:
+        """Take away the signs of sessions of this machine that were killed."""
+        for name in self._storage.list(FOLDER):
+            with contextlib.suppress(StorageError, FileNotFoundError):
+                sign = documents.load(self._storage.read(name), place=name)
+                told = sign if isinstance(sign, dict) else {}
+                here = told.get("machine") == self.owner.machine != ""
+                if here and not _lives(str(told.get("process"))):
+                    self._storage.delete(name)
 
     def _has_sign(self, session: str) -> bool:
         if self._is_due(session):

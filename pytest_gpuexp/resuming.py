@@ -76,6 +76,7 @@ class Resuming:
     ) -> Known:
         codes = {key: code_of(fingerprint) for key, fingerprint in fingerprints.items()}
         ledger, running = self._knowledge.ledger(specs[0].experiment_id), {}
+        ledger.look_for_claims([spec.run_id for spec in specs])
         for spec in specs:
             if not ledger.was_recorded(spec.run_id):
                 code = codes[spec.experiment_id, spec.handler]

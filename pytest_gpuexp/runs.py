@@ -77,6 +77,7 @@ class Runs:
         """
         self._total = len(items)
         self._by_run = {item.spec.run_id: item for item in items}
+        self._look_for_claims(items)
         self.dispatching = True
         with terminable():
             try:
@@ -136,6 +137,13 @@ class Runs:
         for report in kept_reports(item, result):
             item.ihook.pytest_runtest_logreport(report=report)
         self._display.run_finished(Outcome(result=result), done=self._done, total=self._total)
+
+    def _look_for_claims(self, items: Iterable[ExperimentItem]) -> None:
+        wanted: dict[str, list[str]] = {}
+        for item in items:
+            wanted.setdefault(item.spec.experiment_id, []).append(item.spec.run_id)
+        for experiment_id, run_ids in wanted.items():
+            self._knowledge.ledger(experiment_id).look_for_claims(run_ids)
 
     def _is_elsewhere(self, item: ExperimentItem) -> bool:
         ledger = self._knowledge.ledger(item.spec.experiment_id)

@@ -24,6 +24,7 @@ from pytest_gpuexp.protocols import Display
 from pytest_gpuexp.records import RunSpec
 from pytest_gpuexp.resuming import Resuming
 from pytest_gpuexp.runs import Runs
+from pytest_gpuexp.storage.local import LocalStorage
 
 
 class Controller:
@@ -55,7 +56,9 @@ class Controller:
         self._places = places = Places(config, self.settings)
         durable = self.settings.backend not in ("local", "in-process")
         resume = self.settings.resume
-        self._knowledge = knowledge = Knowledge(places.storage, durable=durable, indexed=resume)
+        # A bucket is asked once for the index, and ten thousand times where there is none.
+        indexed = resume or not isinstance(places.storage, LocalStorage)
+        self._knowledge = knowledge = Knowledge(places.storage, durable=durable, indexed=indexed)
         origins = Origins(config.rootpath)
         self._presence = presence = Presence(
             places.storage, owner=make_owner(), lease_seconds=self.settings.lease_seconds

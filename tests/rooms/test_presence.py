@@ -180,3 +180,18 @@ def test_claims_of_an_older_version_are_held_by_their_snapshot(
     mine: Presence, process: subprocess.Popen[bytes]
 ) -> None:
     assert mine.holds(claim(Owner(), named(process.pid)))
+
+
+def test_signs_of_killed_sessions_of_this_machine_are_cleared(
+    storage: LocalStorage, mine: Presence
+) -> None:
+    dead = Owner(session="dead", machine=this_machine(), process="1:1")
+    Presence(storage, owner=dead, lease_seconds=60).beat(0)
+    far(storage).beat(0)
+    storage.write(f"{FOLDER}/torn.yaml", b"{")
+    mine.begin()
+    left = sorted(storage.list(FOLDER))
+    mine.end()
+
+    named = [f"{FOLDER}/{name}.yaml" for name in ("far", "torn", mine.owner.session)]
+    assert left == sorted(named)
