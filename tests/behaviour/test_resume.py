@@ -343,32 +343,6 @@ def test_stubs_are_neither_kept_nor_resumed(tmp_path: Path) -> None:
     assert ran(tmp_path) == ALL
 
 
-@pytest.mark.parametrize(
-    "damage",
-    [
-        lambda text: text[:200],
-        lambda text: text[: text.index("provenance:")],
-        lambda text: "{not: [yaml",
-        lambda text: text.replace("version: 1", "version: 0"),
-        lambda text: "",
-    ],
-    ids=["truncated", "after what must be there", "not YAML", "older version", "empty"],
-)
-def test_a_damaged_record_costs_its_own_run_alone(done: Path, damage: object) -> None:
-    file = sorted(done.glob("results/c1/records/*.yaml"))[0]
-    text = damage(file.read_text())  # type: ignore[operator]
-    file.write_text(text)
-
-    again = sessions.run(done, "--resume")
-
-    assert len(ran(done)) == 1
-    assert again.text.count("unreadable record: ") == 1
-    assert f"1 unreadable record: c1/records/{file.name}" in again.text
-    assert "1 failed, 6 passed" in again.text
-    assert file.read_text() == text
-    assert "4 of 4 runs kept" in sessions.run(done, "--resume", "--dry-run").text
-
-
 def test_records_without_a_fingerprint_are_stale(done: Path) -> None:
     for file in done.glob("results/c1/records/*.yaml"):
         old = file.read_text().partition("\n")[2]  # without the promise of a last line
