@@ -60,7 +60,7 @@ class PublishedBackend:
             for job, outcome in self._backend.poll(running, timeout=patience).items():
                 if outcome.result.started_at and outcome.result.published:
                     name = recording.record_name(outcome.result)
-                    future = self._pool.submit(self._publisher.attempt, name)
+                    future = self._pool.submit(self._publisher.attempt, name, outcome.result)
                     self._publishing[job] = (outcome, future)
                 else:
                     done[job] = outcome  # it never began, or left no record
