@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import TypeVar, cast
 
@@ -14,8 +15,9 @@ from pytest_gpuexp.errors import UsageProblems
 from pytest_gpuexp.gpus import visible_gpus
 from pytest_gpuexp.options import destination
 from pytest_gpuexp.overrides import Overrides, parse_overrides
+from pytest_gpuexp.project import read_project
 from pytest_gpuexp.settings import Isolation, Settings
-from pytest_gpuexp.tiers import find_tier, parse_duration
+from pytest_gpuexp.tiers import TIERS, Tier, find_tier, parse_duration
 
 T = TypeVar("T")
 _TRUE, _FALSE = {"1", "true", "yes", "on"}, {"0", "false", "no", "off"}
@@ -60,7 +62,13 @@ def _read_settings(
     backend, reason = _backend(config, value("backend"))
     timeout = _read("run-timeout", value, parse_duration, problems)
     lease = _read("lease", value, parse_duration, problems)
-    tier = _read("gpu", value, find_tier, problems)
+    root = Path(config.rootpath)
+    tiers: Mapping[str, Tier] = TIERS
+    try:
+        tiers = read_project(root).tiers
+    except UsageProblems as error:
+        problems += [f"{error.subject}: {problem}" for problem in error.problems]
+    tier = _read("gpu", value, partial(find_tier, tiers=tiers), problems)
     return Settings(
         backend=backend,
         reason=reason,
@@ -75,7 +83,11 @@ def _read_settings(
         resume=resume and not stub,
         any_code=bool(config.getoption("gpuexp_any_code", False)),
         rerun=config.getoption("gpuexp_rerun", None),
-        root=Path(config.rootpath),
+        root=root,
+        tiers=tiers,
+        budget=_read_budget(value("budget"), problems),
+        detach=_modal_flag(config, "detach", backend, problems),
+        modal_ephemeral=_modal_flag(config, "modal-ephemeral", backend, problems),
         invocation_dir=Path(config.invocation_params.dir),
         gpus=visible_gpus(environ),
         cores=_cores(),
@@ -94,6 +106,26 @@ def _read(
     except UsageProblems as error:
         problems += [f"{name}: {problem}" for problem in error.problems]
         return None
+
+
+def _read_budget(text: str | None, problems: list[str]) -> float | None:
+    try:
+        budget = float(text.removeprefix("$")) if text else None
+    except ValueError:
+        budget = -1.0
+    if budget is not None and not 0 <= budget < float("inf"):
+        problems.append(f"budget: {text!r} is not a number of dollars")
+        return None
+    return budget
+
+
+def _modal_flag(config: pytest.Config, name: str, backend: str, problems: list[str]) -> bool:
+    given = bool(config.getoption(destination(name), False))
+    if given and backend != "modal":
+        problems.append(f"--{name} speaks of runs on Modal; add --backend=modal")
+    if given and name == "detach" and config.getoption("numprocesses", None):
+        problems.append("--detach starts all runs from one session; leave out -n")
+    return given
 
 
 def _read_resume(given: str | bool | None, problems: list[str]) -> bool:

@@ -109,7 +109,9 @@ def machine_of(
     gpus, timeout = given.get("gpus"), given.get("timeout")
     tier, seconds = None, None
     try:
-        tier = tiers.find_tier(settings.gpu or name) if settings.gpu or name else None
+        tier = (
+            tiers.find_tier(settings.gpu or name, settings.tiers) if settings.gpu or name else None
+        )
     except UsageProblems as error:
         problems += [f"tier: {problem}" for problem in error.problems]
     try:

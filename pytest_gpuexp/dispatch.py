@@ -22,13 +22,16 @@ class Dispatch:
         backend: Backend,
         *,
         parallelism: int,
-        on_submitted: Callable[[Attempt, Job], None],
+        on_handle: Callable[[Attempt, str], None],
         poll_seconds: float = 0.2,
     ) -> None:
-        """Hold at most ``parallelism`` attempts, and what the backend wants ahead, in flight."""
+        """Hold at most ``parallelism`` attempts, and what the backend wants ahead, in flight.
+
+        ``on_handle`` learns what finds an attempt again, as soon as the backend knows.
+        """
         self._backend = backend
         self._parallelism = parallelism
-        self._on_submitted = on_submitted
+        self._on_handle = on_handle
         self._poll_seconds = poll_seconds
         self.flying: dict[Job, Attempt] = {}
 
@@ -45,12 +48,29 @@ class Dispatch:
                 if attempt is None:
                     exhausted = True
                     break
-                job = self._backend.submit(attempt)
-                self.flying[job] = attempt
-                self._on_submitted(attempt, job)
+                self.submit(attempt)
             if not self.flying:
                 return
-            yield self._collect(self._poll_seconds)
+            yield self.collect(self._poll_seconds)
+
+    def submit(self, attempt: Attempt) -> None:
+        """Hand ``attempt`` to the backend now: it takes the place of one that has just ended."""
+        job = self._backend.submit(attempt)
+        self.flying[job] = attempt
+        if job.handle:
+            self._on_handle(attempt, job.handle)
+
+    def adopt(self, attempt: Attempt, job: Job) -> None:
+        """Hold ``attempt``, which the backend has already, beside those that are submitted."""
+        self.flying[job] = attempt
+
+    def learn(self) -> list[str]:
+        """Tell of the handles that have become known, and return their attempts' keys."""
+        handles = self._backend.handles()
+        told = [one for one in self.flying.values() if one.key in handles] if handles else []
+        for attempt in told:
+            self._on_handle(attempt, handles[attempt.key])
+        return [attempt.key for attempt in told]
 
     def _most(self) -> int:
         return self._parallelism + self._backend.lookahead
@@ -62,9 +82,11 @@ class Dispatch:
         for _ in range(_CANCEL_ROUNDS):
             if not self.flying:
                 break
-            ended += self._collect(_CANCEL_SECONDS)
+            ended += self.collect(_CANCEL_SECONDS)
         return ended
 
-    def _collect(self, seconds: float) -> list[tuple[Attempt, Outcome]]:
+    def collect(self, seconds: float) -> list[tuple[Attempt, Outcome]]:
+        """Return what has ended, waiting ``seconds`` for the first."""
         finished = self._backend.poll(self.flying.keys(), timeout=seconds)
+        self.learn()
         return [(self.flying.pop(job), outcome) for job, outcome in finished.items()]

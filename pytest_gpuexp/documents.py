@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import io
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import Any, ClassVar
 
@@ -16,16 +16,6 @@ from pytest_gpuexp.errors import RecordInvalid
 from pytest_gpuexp.plain import plain
 from pytest_gpuexp.records import ExperimentResult, Plain
 from pytest_gpuexp.schema import record_from_plain, record_to_plain
-
-__all__ = [
-    "dump",
-    "dump_record",
-    "load",
-    "plain",
-    "read_record",
-    "record_from_plain",
-    "record_to_plain",
-]
 
 __all__ = [
     "dump",
@@ -48,57 +38,59 @@ _FLOATS = re.compile(
 )
 _STR, _NULL, _BOOL = "tag:yaml.org,2002:str", "tag:yaml.org,2002:null", "tag:yaml.org,2002:bool"
 _INT, _FLOAT = "tag:yaml.org,2002:int", "tag:yaml.org,2002:float"
-_SEQUENCE, _MAPPING = "tag:yaml.org,2002:seq", "tag:yaml.org,2002:map"
 
 _YAML_1_1: Any = yaml.resolver.Resolver()
+
+_SHORT = 40  # characters, of strings that are likely to come again
 
 # Readers take these for line ends and give back "\n"; only an escape keeps them.
 _ODD_BREAKS = re.compile("[\r\x85\u2028\u2029\ufeff]")
 
 
-class _Nodes:
-    """Makes nodes of plain values, fast; a string that anybody would misread is quoted."""
-
-    def represent_data(self, data: Plain) -> yaml.Node:
-        """Return the node of ``data``, which ``plain`` has been over; no aliases, no sorting."""
-        kind = type(data)
-        if kind is str:
-            return yaml.ScalarNode(_STR, data, style=_style(data))
-        if kind is float:
-            return yaml.ScalarNode(_FLOAT, _float_text(data))
-        if kind is dict:
-            node = self.represent_data
-            pairs = [(node(key), node(value)) for key, value in data.items()]
-            return yaml.MappingNode(_MAPPING, pairs, flow_style=not pairs)
-        if kind is list:
-            on_one_line = not any(isinstance(item, str | list | dict) for item in data)
-            items = [self.represent_data(item) for item in data]
-            return yaml.SequenceNode(_SEQUENCE, items, flow_style=on_one_line)
-        if data is None:
-            return yaml.ScalarNode(_NULL, "null")
-        if kind is bool:
-            return yaml.ScalarNode(_BOOL, "true" if data else "false")
-        return yaml.ScalarNode(_INT, str(data))
-
-    def resolve(self, kind: type[yaml.Node], value: Any, implicit: tuple[bool, bool]) -> str:
-        """Return the tag that a reader would give to ``value`` where it stands without one."""
-        if kind is yaml.ScalarNode:
-            return _read_as(value) if implicit[0] else _STR
-        return _SEQUENCE if kind is yaml.SequenceNode else _MAPPING
-
-    def descend_resolver(self, _parent: yaml.Node | None, _index: Any) -> None:
-        """Do nothing: no tag depends on where a value stands."""
-
-    def ascend_resolver(self) -> None:
-        """Do nothing, as above."""
+def _scalar(text: str) -> yaml.Event:
+    """Return the event of a string; one that anybody would misread is quoted."""
+    style = _style(text)
+    bare = style is None and _read_as(text) == _STR
+    return yaml.ScalarEvent(None, None, (bare, True), text, style=style)
 
 
-class _FastDumper(_Nodes, _FAST_DUMPER):  # type: ignore[misc]
-    pass
+_known_scalar = lru_cache(maxsize=4096)(_scalar)  # keys and words come again and again
 
 
-class _ReadableDumper(_Nodes, yaml.SafeDumper):
-    pass
+def _bare(text: str) -> yaml.Event:
+    return yaml.ScalarEvent(None, None, (True, False), text)
+
+
+_NONE, _TRUE, _FALSE = _bare("null"), _bare("true"), _bare("false")
+_MAPPING_END, _SEQUENCE_END = yaml.MappingEndEvent(), yaml.SequenceEndEvent()
+
+
+def _tell(emit: Callable[[yaml.Event], None], data: Plain) -> None:
+    """Emit ``data``, which ``plain`` has been over; no aliases, no sorting.
+
+    Event by event: a tree of nodes first would take 3 kB a run of a large results.yaml.
+    """
+    kind = type(data)
+    if kind is str:
+        emit((_known_scalar if len(data) < _SHORT else _scalar)(data))
+    elif kind is float:
+        emit(_bare(_float_text(data)))
+    elif kind is dict:
+        emit(yaml.MappingStartEvent(None, None, True, flow_style=not data))
+        for key, value in data.items():
+            emit(_known_scalar(key))
+            _tell(emit, value)
+        emit(_MAPPING_END)
+    elif kind is list:
+        on_one_line = not any(isinstance(item, str | list | dict) for item in data)
+        emit(yaml.SequenceStartEvent(None, None, True, flow_style=on_one_line))
+        for item in data:
+            _tell(emit, item)
+        emit(_SEQUENCE_END)
+    elif data is None or kind is bool:
+        emit(_NONE if data is None else _TRUE if data else _FALSE)
+    else:
+        emit(_bare(str(data)))
 
 
 class _Loader(_FAST_LOADER):  # type: ignore[misc]
@@ -191,11 +183,11 @@ def read_record(data: bytes | str, place: str = "record") -> ExperimentResult:
 
 
 def _emit(data: Plain) -> bytes:
-    text = _emit_with(_FastDumper, data)
+    text = _emit_with(_FAST_DUMPER, data)
     # libyaml escapes what lies beyond 16 bits, emoji for one; PyYAML's own emitter, which takes
     # ten times as long, writes it as it is.
     if b"\\U000" in text and len(text) < 1 << 20:
-        return _emit_with(_ReadableDumper, data)
+        return _emit_with(yaml.SafeDumper, data)
     return text
 
 
@@ -203,12 +195,14 @@ def _emit_with(dumper_type: Any, data: Plain) -> bytes:
     stream = io.BytesIO()
     # Lines of any width, or findings would be folded and no longer be found by grep.
     dumper = dumper_type(stream, encoding="utf-8", allow_unicode=True, width=1 << 20)
-    # Nodes make no cycles, and a third of the time would go into looking for some.
+    # Events make no cycles, and a third of the time would go into looking for some.
     collecting = gc.isenabled()
     gc.disable()
     try:
         dumper.open()
-        dumper.serialize(dumper.represent_data(data))
+        dumper.emit(yaml.DocumentStartEvent(explicit=False))
+        _tell(dumper.emit, data)
+        dumper.emit(yaml.DocumentEndEvent(explicit=False))
         dumper.close()
     finally:
         dumper.dispose()
@@ -217,7 +211,6 @@ def _emit_with(dumper_type: Any, data: Plain) -> bytes:
     return stream.getvalue()
 
 
-@lru_cache(maxsize=4096)
 def _read_as(text: str) -> str:
     """Return the tag that YAML 1.1 gives to ``text`` without quotes, or 1.2 where that is str."""
     tag = _YAML_1_1.resolve(yaml.ScalarNode, text, (True, False))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from pytest_gpuexp import recording
-from pytest_gpuexp.ledger import Ledger
+from pytest_gpuexp.ledger import Intent, Ledger
 from pytest_gpuexp.plan import Known
 from pytest_gpuexp.protocols import Storage
 from pytest_gpuexp.records import UNFINISHED, ExperimentResult, RunSpec
@@ -57,6 +57,13 @@ class Knowledge:
         self._read[result.run_id] = self.kept[result.run_id] = result
         if same_code:
             self.vouched.add(result.run_id)
+
+    def intents(self, specs: Iterable[RunSpec], *, backend: str) -> dict[str, Intent]:
+        """Return the attempts of ``specs`` that ``backend`` was given and that have no record."""
+        found: dict[str, Intent] = {}
+        for spec in specs:
+            found.update(self.ledger(spec.experiment_id).intents([spec.run_id]))
+        return {run_id: intent for run_id, intent in found.items() if intent.backend == backend}
 
     def review(self, specs: Sequence[RunSpec]) -> Known:
         """Return what is stored of one experiment's ``specs``, unreadable or not."""

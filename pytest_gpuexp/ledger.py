@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from types import MappingProxyType
 
@@ -15,11 +15,21 @@ from pytest_gpuexp.errors import RecordInvalid
 from pytest_gpuexp.plan import Glance
 from pytest_gpuexp.protocols import Storage
 from pytest_gpuexp.record_index import RecordIndex, index_name
-from pytest_gpuexp.records import UNFINISHED, Attempt, ExperimentResult, Job, Plain, RunSpec
+from pytest_gpuexp.records import UNFINISHED, Attempt, ExperimentResult, Plain, RunSpec
 
 _ENDING = ".yaml"
 _FEW = 5  # runs whose claims are looked for one by one
 _LOOKS, _LOOK_SECONDS = 5, 0.02  # at a claim that is not whole yet
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Intent:
+    """An attempt that was begun: by which backend, when (UTC), and what finds it again."""
+
+    number: int
+    backend: str
+    handle: str
+    submitted_at: str
 
 
 class Ledger:
@@ -112,12 +122,12 @@ class Ledger:
             return attempt
         return None
 
-    def submitted(self, attempt: Attempt, job: Job) -> None:
-        """Keep the handle by which a later session finds ``job`` again."""
+    def submitted(self, attempt: Attempt, handle: str) -> None:
+        """Keep the handle by which a later session finds ``attempt`` again, in place of another."""
         name = self._job(attempt.key)
         claim = read_claim(self._storage.read(name), name)
         if claim is not None:
-            told = replace(claim, handle=job.handle)
+            told = replace(claim, handle=handle)
             self._storage.write(name, told.dumped(), durable=self._durable)
 
     def withdraw(self, attempt: Attempt) -> None:
@@ -162,6 +172,24 @@ class Ledger:
     def has_record(self, claim: Claim) -> bool:
         """Return whether the attempt of ``claim`` has ended by now."""
         return self._storage.exists(self.record_of(claim))
+
+    def intents(self, run_ids: Iterable[str]) -> dict[str, Intent]:
+        """Return the newest attempt of each of ``run_ids`` that was begun and has left no record.
+
+        Those whose claim cannot be read are left out, as it has nothing to be found by.
+        """
+        self.look_for_claims()  # also of runs that have a record: a later attempt may be paid for
+        found: dict[str, Intent] = {}
+        for run_id in run_ids:
+            claim = None if self.was_recorded(run_id) else self.newest_claim(run_id)
+            if claim is not None and claim.handle:
+                found[run_id] = Intent(
+                    number=claim.attempt,
+                    backend=claim.backend,
+                    handle=claim.handle,
+                    submitted_at=claim.submitted_at,
+                )
+        return found
 
     def glances(self, run_ids: Collection[str]) -> tuple[dict[str, Glance], dict[str, str]]:
         """Return the newest record of each of ``run_ids``, as ``stored`` does, at a glance.

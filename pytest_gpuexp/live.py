@@ -26,6 +26,7 @@ class Progress:
     counts: Mapping[str, int]
     elapsed: float
     eta: float | None = None
+    said: Callable[[str], str] = lambda name: ""  # what a run has said last, by its name
 
     def words(self) -> list[tuple[str, str]]:
         """Return the parts of the status line, each with its colour."""
@@ -151,7 +152,11 @@ def _running_rows(
     for name, age in shown:
         clock = figures.elapsed(age)
         fitted = figures.shorten(figures.clean(name), width - len(clock) - 4, ellipsis=ellipsis)
-        rows.append(Text.assemble("  ", (clock, "cyan"), f"  {fitted}", no_wrap=True))
+        row = Text.assemble("  ", (clock, "cyan"), f"  {fitted}", no_wrap=True)
+        if row.cell_len + 4 < width and (said := progress.said(name)):
+            row.append(f"  {said}")
+            row.truncate(width)
+        rows.append(row)
     if limit > 0 and len(shown) < len(oldest):
         more = f"  and {len(oldest) - len(shown)} more"
         rows.append(Text(figures.shorten(more, width, ellipsis=ellipsis), no_wrap=True))

@@ -9,10 +9,11 @@ import pytest
 
 # Each has --gpuexp-<name>, the environment's PYTEST_GPUEXP_<NAME> and the ini's gpuexp_<name>.
 _VALUED = {
-    "backend": "where runs execute: local (default), in-process, or one that a hook offers",
+    "backend": "where runs execute: local (default), in-process, modal, or one that a hook offers",
     "gpu": "tier (debug, standard, fast, multi, h100) or GPU string (L40S, H200:4) for all runs",
     "parallelism": "runs at the same time: a number, or auto (default): visible GPUs, else cores",
     "run-timeout": "longest time for one run, as 90, 45s, 10m, 2h; replaces the tier's",
+    "budget": "dollars that the runs may cost at most, GPUs alone; more is refused",
     "storage": "where records and artifacts go: a folder (default: results), s3://bucket/prefix",
 }
 _SHORT_VALUED = tuple(_VALUED)
@@ -26,6 +27,8 @@ _LEASE_HELP = "after what silence a session of another machine is gone (default:
 _FLAGS = {
     "resume": "keep what is done, run the rest, and say why",
     "any-code": "with --resume: keep results of other code too",
+    "detach": "on Modal: start all runs and leave; --resume collects them",
+    "modal-ephemeral": "on Modal: run an app of this session's own, with nothing deployed",
 }
 RERUNS = ("failed", "stale", "all")
 
@@ -61,6 +64,10 @@ def add_options(parser: pytest.Parser) -> None:
     group.addoption(
         "--gpuexp-any-code", dest="gpuexp_any_code", action="store_true", help=_FLAGS["any-code"]
     )
+    for name in ("detach", "modal-ephemeral"):
+        group.addoption(
+            f"--gpuexp-{name}", dest=destination(name), action="store_true", help=_FLAGS[name]
+        )
     group.addoption(
         "--gpuexp-rerun", dest="gpuexp_rerun", choices=RERUNS, default=None, help=_RERUN_HELP
     )

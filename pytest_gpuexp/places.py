@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -10,23 +11,27 @@ from typing import Any
 
 import pytest
 
-from pytest_gpuexp import recording
+from pytest_gpuexp import costs, recording
 from pytest_gpuexp.backends.in_process import InProcessBackend
 from pytest_gpuexp.backends.local import LocalBackend
+from pytest_gpuexp.backends.modal_service import DEFAULT_TIER
+from pytest_gpuexp.backends.on_modal import ModalBackend
 from pytest_gpuexp.backends.published import PublishedBackend
 from pytest_gpuexp.collection import ExperimentItem
-from pytest_gpuexp.errors import GpuexpError, StorageError, UsageProblems
+from pytest_gpuexp.errors import BackendUnavailable, GpuexpError, StorageError, UsageProblems
 from pytest_gpuexp.execution import Execution
 from pytest_gpuexp.greeting import make_greeting
+from pytest_gpuexp.project import read_project
 from pytest_gpuexp.protocols import Backend, Storage
 from pytest_gpuexp.publishing import Publisher, open_spool, publish_leftovers
-from pytest_gpuexp.records import Attempt, Outcome, RunSpec
+from pytest_gpuexp.records import Attempt, Job, Outcome, RunSpec
 from pytest_gpuexp.settings import Settings
 from pytest_gpuexp.storage.local import LocalStorage
 from pytest_gpuexp.storage.opening import STUB_FOLDER, open_storage
 from pytest_gpuexp.storage.tigris import TigrisStorage
 
-_OURS = (LocalBackend, InProcessBackend)  # they keep the files of runs in a folder
+_MODAL_PARALLELISM = 10  # the GPUs that a new account may use at once
+_OURS = (LocalBackend, InProcessBackend, ModalBackend)  # they keep the files of runs in a folder
 
 
 class Places:
@@ -76,8 +81,8 @@ class Places:
             if isinstance(backend, LocalBackend):
                 backend.collect(path)
 
-    def open(self, provenance: bytes) -> Backend:
-        """Return the backend, ready; ``provenance`` is the YAML that ends every record.
+    def open(self, provenance: bytes, items: Sequence[ExperimentItem]) -> Backend:
+        """Return the backend, ready for ``items``; ``provenance``, as YAML, ends every record.
 
         Raises:
             pytest.UsageError: there is no backend of the name that was asked for.
@@ -86,11 +91,22 @@ class Places:
         backend = self._make_backend()
         if isinstance(backend, LocalBackend):
             backend.prepare(provenance)
+        elif isinstance(backend, ModalBackend):
+            backend.prepare(provenance, [item.spec for item in items])
         if self._workplace is self.storage or not isinstance(backend, _OURS):
             return backend
         publisher = Publisher(self._workplace, self.storage)
         self._published = PublishedBackend(backend, publisher, lose=self._lose)
         return self._published
+
+    def adopt(self, attempt: Attempt, handle: str) -> Job | None:
+        """Take over ``attempt`` of another session; None where it never began, and never will."""
+        assert isinstance(self._backend, ModalBackend)  # no other tells the handles of calls
+        return self._backend.adopt(attempt, handle)
+
+    def folder_of(self, attempt: Attempt) -> Path:
+        """Return where ``attempt`` keeps its files while it runs."""
+        return self._workplace.path(recording.run_folder(attempt))
 
     def will_run(self, items: Sequence[ExperimentItem]) -> None:
         """Know the order of ``items``: in this process a run's fixtures may serve the next."""
@@ -119,13 +135,38 @@ class Places:
             ]
             if problems:
                 raise pytest.UsageError(str(UsageProblems("backend local", problems)))
+        self._check_budget(specs)
         if self._config.option.collectonly or self.judges_only:
             return
         # One that resumes may need no worker, and of the local backend all is known.
         if not (self._settings.resume and self._settings.backend == "local"):
-            self._make_backend()
+            backend = self._make_backend()
+            if isinstance(backend, ModalBackend):
+                self._check_modal(backend, specs)
         if not self._settings.dry_run:
             self._make_storage_ready()  # what is left in the spool is published, not run again
+
+    def _check_budget(self, specs: Iterable[RunSpec]) -> None:
+        if self._settings.budget is None:
+            return
+        cost = costs.worst_case(
+            specs,
+            tiers=self._settings.tiers,
+            default=DEFAULT_TIER,
+            prices=read_project(self._settings.root).prices,
+        )
+        if cost > self._settings.budget:
+            raise pytest.UsageError(
+                f"these runs may cost ${cost:,.2f}, each at its time limit (GPUs alone), and "
+                f"--budget allows ${self._settings.budget:,.2f}. Run fewer, shorten them with "
+                "--run-timeout, choose a smaller --gpu, or allow more."
+            )
+
+    def _check_modal(self, backend: ModalBackend, specs: Iterable[RunSpec]) -> None:
+        try:
+            backend.check(specs)
+        except BackendUnavailable as error:
+            raise pytest.UsageError(str(error)) from None
 
     def _make_storage_ready(self) -> None:
         """Learn now whether the storage can be used, and publish what is left in the spool."""
@@ -170,7 +211,10 @@ class Places:
             facts["isolation"] = "fork" if isolation == "auto" else isolation
         parallelism = len(self._workers) if self.judges_only else self.parallelism
         facts["parallelism"] = str(parallelism)
-        facts["GPUs"] = ", ".join(settings.gpus) or "none (CPU)"
+        if backend == "modal":
+            facts["GPUs"] = settings.gpu or "by tier"
+        else:
+            facts["GPUs"] = ", ".join(settings.gpus) or "none (CPU)"
         facts["storage"] = self.shown("")
         if settings.stub:
             facts["stub mode"] = "nothing is judged"
@@ -202,6 +246,8 @@ class Places:
     def _parallelism(self) -> int:
         if hasattr(self._config, "workerinput") or self._settings.backend == "in-process":
             return 1
+        if self._settings.backend == "modal":
+            return self._settings.parallelism or _MODAL_PARALLELISM
         return self._settings.parallelism or len(self._settings.gpus) or self._settings.cores
 
     def _make_storage(self) -> Storage:
@@ -227,8 +273,8 @@ class Places:
             )
         if self._backend is None:
             raise pytest.UsageError(
-                f"backend {name!r} is not known here: there are local and in-process. Offer others "
-                "by the hook pytest_gpuexp_make_backend in a conftest.py or a plugin."
+                f"backend {name!r} is not known here: there are local, in-process and modal. Offer "
+                "others by the hook pytest_gpuexp_make_backend in a conftest.py or a plugin."
             )
         return self._backend
 
@@ -244,6 +290,8 @@ class Places:
             self._execution = Execution(self._config)
             self._config.pluginmanager.register(self._execution, "gpuexp-execution")
             return InProcessBackend(self._execute_here)
+        if name == "modal":
+            return self._make_modal(settings)
         if name != "local":
             return None
         share = max(1, len(self._workers)) if hasattr(self._config, "workerinput") else 1
@@ -256,6 +304,23 @@ class Places:
             gpus=settings.gpus,
             cores=settings.cores // share,
             parallelism=self.parallelism,
+        )
+
+    def _make_modal(self, settings: Settings) -> Backend:
+        if importlib.util.find_spec("modal") is None:
+            raise pytest.UsageError(
+                "--backend=modal needs the modal client: pip install 'pytest-gpuexp[modal]'"
+            )
+        workplace = self._workplace.folder
+        most = self.parallelism if settings.detach else None
+        return ModalBackend(
+            ephemeral=settings.modal_ephemeral,
+            max_containers=most,
+            project=read_project(settings.root),
+            root=settings.root,
+            greeting=make_greeting(self._config, settings, storage=workplace, parallelism=1),
+            storage=self._workplace,
+            at_home=[workplace],
         )
 
     def _execute_here(self, attempt: Attempt) -> Outcome:

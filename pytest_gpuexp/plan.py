@@ -11,6 +11,7 @@ from pytest_gpuexp.records import UNFINISHED, RunSpec, Status
 Rerun = Literal["failed", "stale", "all"]
 Fingerprint = Mapping[str, str]  # file -> digest
 
+ADOPTED = "taken over, begun"
 NEW, KEPT, FAILED, UNREADABLE = "new", "kept", "failed before", "unreadable record"
 RUNNING, SINCE = "running: ", ", since "
 _CRASHED = ("failed", "timeout", "oom")
@@ -31,14 +32,16 @@ class Known:
     """What is stored of some runs, by run id.
 
     ``records`` are the newest ones, ``unreadable`` the files of those that cannot be read, and
-    ``begun`` names runs of which an attempt was begun that has left no record. ``running`` tells of
-    those that other sessions have under way where, and since when.
+    ``begun`` names runs of which an attempt was begun that has left no record. ``elsewhere`` are
+    those of them whose attempt may be under way or have ended unseen, with the time of its begin;
+    ``running`` tells of those that other sessions have under way where, and since when.
     """
 
     records: Mapping[str, Glance] = field(default_factory=dict)
     unreadable: Mapping[str, str] = field(default_factory=dict)
     begun: Collection[str] = ()
     running: Mapping[str, str] = field(default_factory=dict)
+    elsewhere: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,6 +81,9 @@ def make_plan(
         record = known.records.get(spec.run_id)
         if spec.run_id in known.running:
             plan.append(Planned(spec=spec, reason=f"{RUNNING}{known.running[spec.run_id]}"))
+        elif spec.run_id in known.elsewhere:
+            reason = f"{ADOPTED} {known.elsewhere[spec.run_id]}"
+            plan.append(Planned(spec=spec, reason=reason))
         elif spec.run_id in known.unreadable:
             reason = f"{UNREADABLE}: {known.unreadable[spec.run_id]}"
             plan.append(Planned(spec=spec, reason=reason))

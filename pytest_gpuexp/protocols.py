@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -26,7 +26,8 @@ class Backend(Protocol):
     def submit(self, attempt: Attempt) -> Job:
         """Take ``attempt`` and return at once; its outcome comes by ``poll``.
 
-        The job's handle is kept beside the backend's, or is "" where that one says it all.
+        The job's handle is kept in place of the backend's, or is "" where that one says it all or
+        a better one comes by ``handles``.
 
         Raises:
             BackendUnavailable: the backend takes no more runs in this session.
@@ -37,6 +38,13 @@ class Backend(Protocol):
         """Return the outcomes of those ``jobs`` that have ended, each job once.
 
         Waits up to ``timeout`` seconds for the first; an empty dict says that none has ended.
+        """
+        ...
+
+    def handles(self) -> Mapping[str, str]:
+        """Return the handles that have become known since the last call, by attempt key.
+
+        Each is kept in place of the one before it; {} where ``handle`` says it all.
         """
         ...
 
@@ -145,12 +153,19 @@ class Display(Protocol):
         ...
 
     def progress(
-        self, *, done: int, total: int, running: Mapping[str, float], counts: Mapping[str, int]
+        self,
+        *,
+        done: int,
+        total: int,
+        running: Mapping[str, float],
+        counts: Mapping[str, int],
+        said: Callable[[str], str],
     ) -> None:
         """Refresh the live region; called a few times a second while runs are in flight.
 
         ``running`` gives the item names that execute now with their age in seconds; ``counts``
-        how many attempts have ended in each way, as ``passed``, ``failed``, ``timeout``.
+        how many attempts have ended in each way, as ``passed``, ``failed``, ``timeout``. ``said``
+        tells what the run of a name has said last, and is to be asked of few.
         """
         ...
 

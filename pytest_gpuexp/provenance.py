@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import getpass
 import hashlib
+import importlib.metadata
 import os
 import platform
 import re
@@ -12,7 +13,7 @@ import socket
 import subprocess
 import sys
 import types
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from pytest_gpuexp.records import Plain
@@ -70,6 +71,16 @@ def describe(
         "devices": list(devices),
         "command_line": shlex.join(redact(argv)),
     }
+
+
+def versions_here(names: Iterable[str]) -> dict[str, str]:
+    """Return the versions that are installed here of the top-level modules ``names``."""
+    distributions = importlib.metadata.packages_distributions()
+    found: dict[str, str] = {}
+    for name in names:
+        for distribution in distributions.get(name, ())[:1]:
+            found[name] = importlib.metadata.version(distribution)
+    return found
 
 
 def executed_by() -> str:

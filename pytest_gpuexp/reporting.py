@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from typing import Any, cast
 
@@ -36,11 +37,23 @@ def _reports(
         for data in outcome.reports
     ]
     for report in reports:
+        _share(report, item)
         if isinstance(report.longrepr, list):  # JSON has no tuples, and pytest insists on one
             report.longrepr = cast(tuple[str, int, str], tuple(report.longrepr))
         if report.failed and outcome.log_tail:
             report.sections.append(("Captured output", outcome.log_tail))
     return reports
+
+
+def _share(report: pytest.TestReport, item: ExperimentItem) -> None:
+    """Let ``report``, which pytest keeps to the end, hold what ``item`` holds, no copies."""
+    report.keywords = {sys.intern(name): value for name, value in report.keywords.items()}
+    if tuple(report.location) == item.location:
+        report.location = item.location
+    report.user_properties = [
+        (sys.intern(name) if type(name) is str else name, value)
+        for name, value in report.user_properties
+    ]
 
 
 def _without_worker(item: ExperimentItem, outcome: Outcome) -> pytest.TestReport:

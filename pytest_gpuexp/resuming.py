@@ -82,7 +82,17 @@ class Resuming:
                 code = codes[spec.experiment_id, spec.handler]
                 if claim := self._elsewhere.holder(spec.run_id, ledger, code=code):
                     running[spec.run_id] = _told(claim)
-        return replace(self._knowledge.review(specs), running=running)
+        return replace(
+            self._knowledge.review(specs), running=running, elsewhere=self._left_with_modal(specs)
+        )
+
+    def _left_with_modal(self, specs: Sequence[RunSpec]) -> dict[str, str]:
+        if self._settings.backend != "modal":
+            return {}
+        intents = self._knowledge.intents(specs, backend="modal")
+        return {
+            run_id: intent.submitted_at[:16].replace("T", " ") for run_id, intent in intents.items()
+        }
 
     @property
     def resumption(self) -> list[tuple[str, str]]:

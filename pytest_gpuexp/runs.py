@@ -10,24 +10,23 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import pytest
 
-from pytest_gpuexp import documents, provenance, reporting
-from pytest_gpuexp.claims import code_of
+from pytest_gpuexp import documents, glimpse, provenance, reporting
+from pytest_gpuexp.claiming import Claiming
 from pytest_gpuexp.collection import ExperimentItem
 from pytest_gpuexp.dispatch import Dispatch
 from pytest_gpuexp.elsewhere import Elsewhere
 from pytest_gpuexp.errors import StorageError
 from pytest_gpuexp.interruption import terminable
 from pytest_gpuexp.knowledge import Knowledge
-from pytest_gpuexp.moments import seconds, utc
+from pytest_gpuexp.moments import seconds
 from pytest_gpuexp.origins import Origins
 from pytest_gpuexp.places import Places
-from pytest_gpuexp.presence import Presence
 from pytest_gpuexp.protocols import Backend, Display
-from pytest_gpuexp.records import Attempt, ExperimentResult, Job, Outcome
+from pytest_gpuexp.records import UNFINISHED, Attempt, ExperimentResult, Outcome
 from pytest_gpuexp.retelling import kept_reports
 from pytest_gpuexp.settings import Settings
 
-_NUMBERS = 1000  # attempts that others may take before we find a free one
+_LEARN_SECONDS = 0.05
 
 
 class Runs:
@@ -45,12 +44,13 @@ class Runs:
         knowledge: Knowledge,
         display: Display,
         origins: Origins,
-        presence: Presence,
+        claiming: Claiming,
         elsewhere: Elsewhere,
     ) -> None:
         """Start nothing; what ends is added to ``knowledge`` and shown by ``display``."""
-        self._presence = presence
+        self._claiming = claiming
         self._elsewhere = elsewhere
+        self._by_run: dict[str, ExperimentItem] = {}
         self.dispatching = False
         self._config = config
         self._settings = settings
@@ -61,8 +61,9 @@ class Runs:
         self._git = provenance.GitQuery(settings.root)
         self._backend: Backend | None = None
         self._counts: Counter[str] = Counter()
+        self._adopted: set[str] = set()  # runs
+        self._taken_over: set[str] = set()  # their attempts of earlier sessions
         self._refusal: StorageError | None = None
-        self._by_run: dict[str, ExperimentItem] = {}
         self._done = 0
         self._total = 0
 
@@ -77,11 +78,11 @@ class Runs:
         """
         self._total = len(items)
         self._by_run = {item.spec.run_id: item for item in items}
-        self._look_for_claims(items)
+        self._claiming.look(items)
         self.dispatching = True
         with terminable():
             try:
-                left = [item for item in items if not self._is_elsewhere(item)]
+                left = [item for item in items if not self._claiming.is_elsewhere(item)]
                 while left or self._elsewhere.waiting:
                     if left:
                         self._dispatch(session, left)
@@ -93,12 +94,18 @@ class Runs:
     def _dispatch(self, session: pytest.Session, items: Sequence[ExperimentItem]) -> None:
         backend = self._open_backend(items)
         dispatch = Dispatch(
-            backend, parallelism=self._places.parallelism, on_submitted=self._submitted
+            backend, parallelism=self._places.parallelism, on_handle=self._keep_handle
         )
+        self._adopt(items, dispatch)
         try:
+            if self._settings.detach:
+                self._detach(dispatch, items, backend)
+                return
             for ended in dispatch.run(self._attempts(items, backend)):
                 for attempt, outcome in ended:
-                    self._finish(self._by_run[attempt.spec.run_id], outcome)
+                    item = self._by_run[attempt.spec.run_id]
+                    if not self._again(item, attempt, outcome, dispatch, backend):
+                        self._finish(item, outcome)
                 self._show_progress(backend.running())
                 stop_where_asked(session)
             if self._refusal is not None:
@@ -138,18 +145,6 @@ class Runs:
             item.ihook.pytest_runtest_logreport(report=report)
         self._display.run_finished(Outcome(result=result), done=self._done, total=self._total)
 
-    def _look_for_claims(self, items: Iterable[ExperimentItem]) -> None:
-        wanted: dict[str, list[str]] = {}
-        for item in items:
-            wanted.setdefault(item.spec.experiment_id, []).append(item.spec.run_id)
-        for experiment_id, run_ids in wanted.items():
-            self._knowledge.ledger(experiment_id).look_for_claims(run_ids)
-
-    def _is_elsewhere(self, item: ExperimentItem) -> bool:
-        ledger = self._knowledge.ledger(item.spec.experiment_id)
-        code = code_of(self._origins.fingerprint(item))
-        return self._elsewhere.has(item.spec, ledger, code=code)
-
     def _open_backend(self, items: Sequence[ExperimentItem]) -> Backend:
         if self._backend is None:
             facts = provenance.describe(
@@ -158,44 +153,74 @@ class Runs:
                 modules=dict(sys.modules),
                 devices=self._settings.gpus,
             )
-            self._backend = self._places.open(documents.dump({"provenance": facts}))
+            self._backend = self._places.open(documents.dump({"provenance": facts}), items)
         self._places.will_run(items)
         return self._backend
 
     def _attempts(self, items: Iterable[ExperimentItem], backend: Backend) -> Iterator[Attempt]:
         for item in items:
+            if item.spec.run_id in self._adopted:
+                continue
             try:
-                attempt = self._claim(item, backend)
+                attempt = self._claiming.claim(item, handle=backend.handle)
             except StorageError as error:  # what runs already comes to its end, and is kept
                 self._refusal = error
                 return
             if attempt is not None:
                 yield attempt
 
-    def _claim(self, item: ExperimentItem, backend: Backend) -> Attempt | None:
-        """Return a new attempt of ``item``, or None where another session has the run."""
-        self._presence.begin()
-        for _ in range(_NUMBERS):
-            attempt = self._knowledge.ledger(item.spec.experiment_id).claim(
-                item.spec,
-                backend=self._settings.backend,
-                handle=backend.handle,
-                submitted_at=utc(time.time()),
-                stub=self._settings.stub,
-                owner=self._presence.owner,
-                marks=[(mark.name, mark.args, mark.kwargs) for mark in item.added_marks()],
-                fingerprint=self._origins.fingerprint(item),
-            )
-            if attempt is not None or self._is_elsewhere(item):
-                return attempt
-        raise StorageError(
-            f"no attempt number is free for {item.spec.run_id} in {self._places.storage.url}. "
-            "Look for another session that runs the same experiment."
+    def _detach(
+        self, dispatch: Dispatch, items: Sequence[ExperimentItem], backend: Backend
+    ) -> None:
+        """Start all of ``items``, and see that what finds each again is written down."""
+        known: set[str] = set()
+        for attempt in self._attempts(items, backend):
+            dispatch.submit(attempt)
+        while any(attempt.key not in known for attempt in dispatch.flying.values()):
+            known.update(dispatch.learn())
+            for attempt, outcome in dispatch.collect(_LEARN_SECONDS):  # it could not be started
+                self._finish(self._by_run[attempt.spec.run_id], outcome)
+        left = len(dispatch.flying)
+        runs = "1 run is" if left == 1 else f"{left} runs are"
+        self._display.notice(
+            f"{runs} on Modal, without this session. To collect what they give, run pytest with "
+            "--resume in place of --detach, and the same paths and options"
         )
 
-    def _submitted(self, attempt: Attempt, job: Job) -> None:
-        if job.handle:
-            self._knowledge.ledger(attempt.spec.experiment_id).submitted(attempt, job)
+    def _adopt(self, items: Sequence[ExperimentItem], dispatch: Dispatch) -> None:
+        """Take over what an earlier session has left with Modal."""
+        if not self._settings.resume or self._settings.backend != "modal":
+            return
+        specs = {item.spec.run_id: item.spec for item in items}
+        intents = self._knowledge.intents(specs.values(), backend="modal")
+        for run_id, intent in intents.items():
+            attempt = Attempt(spec=specs[run_id], number=intent.number)
+            job = self._places.adopt(attempt, intent.handle)
+            if job is None:
+                self._knowledge.ledger(specs[run_id].experiment_id).withdraw(attempt)
+            else:
+                self._adopted.add(run_id)
+                self._taken_over.add(attempt.key)
+                dispatch.adopt(attempt, job)
+
+    def _again(
+        self,
+        item: ExperimentItem,
+        attempt: Attempt,
+        outcome: Outcome,
+        dispatch: Dispatch,
+        backend: Backend,
+    ) -> bool:
+        """Run again what was taken over and is lost; return whether it is."""
+        if attempt.key not in self._taken_over or outcome.result.status not in UNFINISHED:
+            return False
+        self._display.notice(f"{item.name} runs again: {outcome.result.error_message}")
+        if (new := self._claiming.claim(item, handle=backend.handle)) is not None:
+            dispatch.submit(new)
+        return True
+
+    def _keep_handle(self, attempt: Attempt, handle: str) -> None:
+        self._knowledge.ledger(attempt.spec.experiment_id).submitted(attempt, handle)
 
     def _finish(self, item: ExperimentItem, outcome: Outcome) -> None:
         result = outcome.result
@@ -220,13 +245,25 @@ class Runs:
         """Show what runs, here (``ages`` in seconds by attempt) and in other sessions."""
         for notice in self._places.notices():
             self._display.notice(notice)
-        running = {self._by_run[key.rpartition(".")[0]].name: age for key, age in ages.items()}
-        now = time.time()
+        keys = {self._by_run[key.rpartition(".")[0]].name: key for key in ages}
+        now, others = time.time(), {}
         for run_id, claim in self._elsewhere.waiting.items():
-            name = f"{self._by_run[run_id].name} (another session)"
-            running[name] = max(0.0, now - seconds(claim.submitted_at, default=now))
+            began = seconds(claim.submitted_at, default=now)
+            others[f"{self._by_run[run_id].name} (another session)"] = max(0.0, now - began)
+
+        def said(name: str) -> str:
+            if name not in keys:
+                return ""
+            run_id, _, number = keys[name].rpartition(".")
+            attempt = Attempt(spec=self._by_run[run_id].spec, number=int(number))
+            return glimpse.latest(self._places.folder_of(attempt))
+
         self._display.progress(
-            done=self._done, total=self._total, running=running, counts=self._counts
+            done=self._done,
+            total=self._total,
+            running={**{name: ages[key] for name, key in keys.items()}, **others},
+            counts=self._counts,
+            said=said,
         )
 
     def _cancel(self, dispatch: Dispatch) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from pytest_gpuexp import reporting, results
+from pytest_gpuexp.claiming import Claiming
 from pytest_gpuexp.closing import Closing
 from pytest_gpuexp.collection import ExperimentItem, ExperimentModule, Kit
 from pytest_gpuexp.configuring import read_options
@@ -69,6 +70,13 @@ class Controller:
         self._resuming = Resuming(
             self.settings, origins=origins, knowledge=knowledge, elsewhere=elsewhere
         )
+        claiming = Claiming(
+            self.settings,
+            knowledge=knowledge,
+            origins=origins,
+            presence=presence,
+            elsewhere=elsewhere,
+        )
         self._runs = Runs(
             config,
             self.settings,
@@ -76,7 +84,7 @@ class Controller:
             knowledge=knowledge,
             display=display,
             origins=origins,
-            presence=presence,
+            claiming=claiming,
             elsewhere=elsewhere,
         )
         self._closing = Closing(
@@ -92,6 +100,10 @@ class Controller:
     @property
     def _only_plans(self) -> bool:
         return bool(self._config.option.collectonly) or self.settings.dry_run
+
+    @property
+    def _leaves_judging(self) -> bool:
+        return self.settings.dry_run or self.settings.detach
 
     @property
     def _modules(self) -> list[ExperimentModule]:
@@ -172,6 +184,7 @@ class Controller:
             session.items = everything
         if not self.settings.dry_run:
             self._run(session, [i for i in everything if isinstance(i, ExperimentItem)])
+        if not self._leaves_judging:
             self._closing.judge(session, self._modules)
         return result
 
@@ -248,7 +261,7 @@ class Controller:
         if self._places.started:
             self._places.close()
         self._presence.end()
-        if not self._only_plans and not self._in_xdist_worker:
+        if not self._leaves_judging and not self._only_plans and not self._in_xdist_worker:
             self._closing.conclude(session, self._modules)
             self._closing.settle(session)
             self._closing.index()

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
+
+from pytest_gpuexp.tiers import TIERS, Tier
 
 Isolation = Literal["auto", "fork", "spawn"]
 
@@ -35,4 +38,8 @@ class Settings:
     invocation_dir: Path = field(default_factory=Path)
     gpus: tuple[str, ...] = ()
     cores: int = 1
+    budget: float | None = None  # dollars
+    detach: bool = False
+    modal_ephemeral: bool = False
+    tiers: Mapping[str, Tier] = field(default_factory=lambda: dict(TIERS))
     reason: str = ""  # why ``backend`` is not what was asked for

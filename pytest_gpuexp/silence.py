@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from pytest_gpuexp.conclusions import ExperimentReport
 from pytest_gpuexp.records import Outcome, RunSpec
@@ -29,7 +29,13 @@ class Silent:
         """Show nothing."""
 
     def progress(
-        self, *, done: int, total: int, running: Mapping[str, float], counts: Mapping[str, int]
+        self,
+        *,
+        done: int,
+        total: int,
+        running: Mapping[str, float],
+        counts: Mapping[str, int],
+        said: Callable[[str], str],
     ) -> None:
         """Show nothing."""
 

@@ -99,7 +99,13 @@ class Terminal:
         self._write_line([(f"gpuexp: {text}", "yellow")])
 
     def progress(
-        self, *, done: int, total: int, running: Mapping[str, float], counts: Mapping[str, int]
+        self,
+        *,
+        done: int,
+        total: int,
+        running: Mapping[str, float],
+        counts: Mapping[str, int],
+        said: Callable[[str], str] = lambda name: "",
     ) -> None:
         """Redraw the live region or write a heartbeat, where one is due; else cost nothing."""
         now = self._clock()
@@ -111,6 +117,7 @@ class Terminal:
             total=total,
             running=running,
             counts=counts,
+            said=said,
             elapsed=now - self._started,
             eta=self._estimate.seconds_left(
                 pending=total - done - len(running), ages=running.values()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from pytest_gpuexp.errors import UsageProblems
@@ -41,27 +41,29 @@ TIERS: Mapping[str, Tier] = {
 }
 
 
-def find_tier(text: object) -> Tier:
+def find_tier(text: object, tiers: Mapping[str, Tier] = TIERS) -> Tier:
     """Return the tier called ``text``, or one made of a GPU string such as ``L40S`` or ``H200:4``.
+
+    ``tiers`` are those that the project knows, by name.
 
     Raises:
         UsageProblems: ``text`` is neither.
     """
     match = None
     if isinstance(text, str):
-        if text in TIERS:
-            return TIERS[text]
+        if text in tiers:
+            return tiers[text]
         match = _GPU.fullmatch(text)
     if match is None:
-        told = f"{text!r} is not a tier ({', '.join(sorted(TIERS))}) and not a GPU"
-        raise UsageProblems("gpu", [f"{told} such as L40S or H200:4{_hint(str(text))}"])
+        told = f"{text!r} is not a tier ({', '.join(sorted(tiers))}) and not a GPU"
+        raise UsageProblems("gpu", [f"{told} such as L40S or H200:4{_hint(str(text), tiers)}"])
     return Tier(name=match[0], gpu=match[1], gpus=int(match[2] or 1), timeout_seconds=None)
 
 
-def _hint(text: str) -> str:
+def _hint(text: str, tiers: Iterable[str]) -> str:
     if _GPU.fullmatch(text.upper()):
         return f", did you mean {text.upper()!r}?"
-    close = difflib.get_close_matches(text.lower(), TIERS, n=1)
+    close = difflib.get_close_matches(text.lower(), list(tiers), n=1)
     return f", did you mean {close[0]!r}?" if close else ""
 
 

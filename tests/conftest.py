@@ -53,7 +53,7 @@ def process_guard(
     yield
 
     deadline = time.monotonic() + _GOING_SECONDS
-    while (left := watch.alive() - before - servers.RUNNING) and time.monotonic() < deadline:
+    while (left := watch.alive() - before - servers.running()) and time.monotonic() < deadline:
         time.sleep(0.02)  # what was told to end may take a moment
     process_watch.end(left)
     excess = watch_file[1]

@@ -12,12 +12,13 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import boto3
+import psutil
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
@@ -25,6 +26,15 @@ ACCESS_KEY, SECRET_KEY, BUCKET = "test-access", "test-secret-4711", "experiments
 RUNNING: set[int] = set()
 """The servers of this session: they serve many tests, and no test leaves them behind."""
 _READY_SECONDS = 60.0
+
+
+def running() -> set[int]:
+    """Return the servers of this session, with what they have started (a Modal server: containers)."""
+    found = set(RUNNING)
+    for pid in RUNNING:
+        with suppress(psutil.NoSuchProcess):
+            found |= {each.pid for each in psutil.Process(pid).children(recursive=True)}
+    return found
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -32,6 +32,10 @@ class InProcessBackend:
         """Return what was executed; nothing is waited for."""
         return {job: self._finished.pop(job.key) for job in jobs if job.key in self._finished}
 
+    def handles(self) -> Mapping[str, str]:
+        """Return nothing: what ran here cannot be found again."""
+        return {}
+
     def running(self) -> Mapping[str, float]:
         """Return nothing: while an attempt executes, nobody can ask."""
         return {}

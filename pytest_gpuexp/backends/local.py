@@ -133,6 +133,10 @@ class LocalBackend:
             self._lose(finished)
         return finished
 
+    def handles(self) -> Mapping[str, str]:
+        """Return nothing: the snapshot's handle finds all of its runs."""
+        return {}
+
     def running(self) -> Mapping[str, float]:
         """Return the keys of the attempts that execute right now, with their ages in seconds."""
         now = time.monotonic()
@@ -176,7 +180,7 @@ class LocalBackend:
             self._running.pop(message["done"], None)
             attempt, job = self._tasks.pop(message["done"])
             try:
-                finished[job] = transport.outcome_from_plain(message["outcome"])
+                finished[job] = transport.outcome_from_plain(message["outcome"], attempt)
             # One run's reply must not end the others.
             except (RecordInvalid, LookupError, TypeError) as error:
                 result = self._ended(attempt, "failed", str(error), time.time())

@@ -69,6 +69,10 @@ class PublishedBackend:
             wait(futures, timeout=timeout, return_when=FIRST_COMPLETED)
         return {**done, **self._published()}
 
+    def handles(self) -> Mapping[str, str]:
+        """Return what the other backend has learned."""
+        return self._backend.handles()
+
     def running(self) -> Mapping[str, float]:
         """Return the keys of the attempts that execute right now, with their ages in seconds."""
         return self._backend.running()

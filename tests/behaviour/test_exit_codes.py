@@ -133,6 +133,9 @@ LOSING = """
             )
             return {job: Outcome(result=result) for job in jobs}
 
+        def handles(self):
+            return {}
+
         def running(self):
             return {}
 

@@ -96,8 +96,8 @@ def test_wrong_values_are_told_all_at_once_before_anything_runs(tmp_path: Path) 
     [
         (
             "--backend=slurm",
-            "backend 'slurm' is not known here: there are local and in-process. Offer others by "
-            "the hook pytest_gpuexp_make_backend in a conftest.py or a plugin.",
+            "backend 'slurm' is not known here: there are local, in-process and modal. Offer "
+            "others by the hook pytest_gpuexp_make_backend in a conftest.py or a plugin.",
         ),
         (
             "--storage=gs://bucket",
@@ -148,6 +148,9 @@ class Pretending:
             metrics={"accuracy": 0.5},
         )
         return Outcome(result=result)
+
+    def handles(self):
+        return {}
 
     def running(self):
         return {}

@@ -29,7 +29,7 @@ def an_attempt(number: int = 1, **changes: Any) -> Attempt:
     return Attempt(spec=a_spec(**changes), number=number)
 
 
-def a_result(folder: Path, **changes: Any) -> ExperimentResult:
+def a_result(folder: Path, attempt: Attempt | None = None, **changes: Any) -> ExperimentResult:
     """Return how an attempt ended whose files lie in ``folder``."""
     told: dict[str, Any] = {
         "status": "failed",
@@ -39,4 +39,6 @@ def a_result(folder: Path, **changes: Any) -> ExperimentResult:
         "devices": (),
         "now": 1002.5,
     }
-    return recording.result_without_worker(an_attempt(), folder=folder, **{**told, **changes})
+    return recording.result_without_worker(
+        attempt or an_attempt(), folder=folder, **{**told, **changes}
+    )

@@ -50,6 +50,8 @@ class Shop:
     handle = ""
 
     def __init__(self, plan: Iterator[int], lookahead: int = 0) -> None:
+        self.submitted: list[str] = []
+        self._asked = 0
         self.lookahead = lookahead
         self.most = 0
         self.cancelled: list[str] = []
@@ -59,6 +61,7 @@ class Shop:
     def submit(self, attempt: Attempt) -> Job:
         job = Job(key=attempt.key, backend=self.name, handle="")
         self._held.append(job)
+        self.submitted.append(attempt.key)
         self.most = max(self.most, len(self._held))
         return job
 
@@ -68,6 +71,11 @@ class Shop:
         ended, self._held = self._held[:count], self._held[count:]
         status = "cancelled" if self.cancelled else "completed"
         return {job: outcome(job.key, status) for job in ended}
+
+    def handles(self) -> Mapping[str, str]:
+        """Know the handle of an attempt one call late."""
+        before, self._asked = self._asked, len(self.submitted)
+        return {key: f"fc-{key}" for key in self.submitted[before : self._asked]}
 
     def running(self) -> Mapping[str, float]:
         return {}
@@ -87,9 +95,12 @@ class Shop:
 def test_every_attempt_ends_once_and_never_too_many_are_in_flight(
     attempts: int, parallelism: int, lookahead: int, plan: list[int]
 ) -> None:
-    shop, submitted = Shop(iter(plan), lookahead), []
+    shop = Shop(iter(plan), lookahead)
+    handles: dict[str, str] = {}
     dispatch = Dispatch(
-        shop, parallelism=parallelism, on_submitted=lambda one, job: submitted.append(one.key)
+        shop,
+        parallelism=parallelism,
+        on_handle=lambda one, handle: handles.update({one.key: handle}),
     )
 
     ended = [
@@ -99,7 +110,8 @@ def test_every_attempt_ends_once_and_never_too_many_are_in_flight(
     ]
 
     expected = [f"run-{number}.1" for number in range(attempts)]
-    assert submitted == expected
+    assert shop.submitted == expected
+    assert handles == {key: f"fc-{key}" for key in expected}
     assert sorted(ended) == sorted(expected)
     assert shop.most <= parallelism + lookahead
     assert not dispatch.flying
@@ -113,7 +125,7 @@ def test_an_attempt_is_claimed_when_its_turn_has_come() -> None:
             claimed.append(number)
             yield attempt(number)
 
-    dispatch = Dispatch(Shop(iter([1, 1])), parallelism=2, on_submitted=lambda one, job: None)
+    dispatch = Dispatch(Shop(iter([1, 1])), parallelism=2, on_handle=lambda one, handle: None)
     ended = dispatch.run(attempts())
 
     next(ended)
@@ -123,7 +135,7 @@ def test_an_attempt_is_claimed_when_its_turn_has_come() -> None:
 
 def test_cancelling_ends_what_is_in_flight_and_says_how() -> None:
     shop = Shop(iter([1, 0, 2]))
-    dispatch = Dispatch(shop, parallelism=3, on_submitted=lambda one, job: None)
+    dispatch = Dispatch(shop, parallelism=3, on_handle=lambda one, handle: None)
     next(dispatch.run(attempt(number) for number in range(10)))
 
     ended = dispatch.cancel()
@@ -136,6 +148,6 @@ def test_cancelling_ends_what_is_in_flight_and_says_how() -> None:
 
 
 def test_cancelling_nothing_returns_at_once() -> None:
-    dispatch = Dispatch(Shop(iter([])), parallelism=3, on_submitted=lambda one, job: None)
+    dispatch = Dispatch(Shop(iter([])), parallelism=3, on_handle=lambda one, handle: None)
 
     assert dispatch.cancel() == []

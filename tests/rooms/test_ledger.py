@@ -13,7 +13,7 @@ from pytest_gpuexp import recording
 from pytest_gpuexp.claims import Owner, code_of
 from pytest_gpuexp.errors import RecordInvalid
 from pytest_gpuexp.ledger import Ledger
-from pytest_gpuexp.records import Attempt, Job, Status
+from pytest_gpuexp.records import Attempt, Status
 from pytest_gpuexp.storage.local import LocalStorage
 from tests.rooms.attempts import a_result, a_spec
 
@@ -106,13 +106,15 @@ def test_a_claim_taken_back_is_free_again(storage: LocalStorage) -> None:
     assert claim(Ledger(storage, "e1")).number == 1
 
 
-def test_a_handle_that_comes_later_is_added(storage: LocalStorage) -> None:
+def test_a_handle_that_comes_later_takes_the_place_of_the_first(storage: LocalStorage) -> None:
     ledger = Ledger(storage, "e1")
     attempt = claim(ledger)
 
-    ledger.submitted(attempt, Job(key=attempt.key, backend="far", handle="fc-1"))
+    ledger.submitted(attempt, "token")
+    ledger.submitted(attempt, "token:fc-1")
 
-    assert storage.read(f"e1/jobs/{attempt.key}.yaml").decode().endswith('handle: "fc-1"\n')
+    run_id = attempt.spec.run_id
+    assert Ledger(storage, "e1").handles([run_id]) == {run_id: "token:fc-1"}
 
 
 def test_the_newest_record_speaks_for_a_run(storage: LocalStorage, tmp_path: Path) -> None:

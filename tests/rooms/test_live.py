@@ -86,6 +86,16 @@ def test_withdrawing_leaves_nothing_and_the_cursor_where_the_next_line_belongs()
     assert window.lines() == ["before", "after"]
 
 
+def test_what_a_run_has_said_last_stands_beside_it_and_is_cut_to_the_window() -> None:
+    window = Window(50)
+
+    region_in(window).draw(progress(said=lambda name: "step 12  loss 0.31 " + "x" * 50))
+
+    line = window.lines()[1]
+    assert line.startswith("  0:01:05  exp_mlp[seed:1]  step 12  loss 0.31 x")
+    assert len(line) <= 49
+
+
 def test_withdrawing_what_is_not_there_writes_nothing() -> None:
     window = Window()
 

@@ -49,7 +49,7 @@ def test_an_outcome_arrives_as_it_left(tmp_path: Path) -> None:
     outcome = Outcome(result=a_result(tmp_path), reports=[{"when": "call"}], log_tail="the end")
 
     arrived = transport.outcome_from_plain(
-        json.loads(json.dumps(transport.outcome_to_plain(outcome)))
+        json.loads(json.dumps(transport.outcome_to_plain(outcome))), an_attempt()
     )
 
     assert arrived.result.error_message == outcome.result.error_message
@@ -57,9 +57,33 @@ def test_an_outcome_arrives_as_it_left(tmp_path: Path) -> None:
     assert (arrived.reports, arrived.log_tail) == ([{"when": "call"}], "the end")
 
 
+def test_ten_thousand_results_hold_what_their_attempts_hold_once(tmp_path: Path) -> None:
+    attempt = an_attempt(parameters={"lr": 0.1})
+    outcome = Outcome(
+        result=dataclasses.replace(a_result(tmp_path, attempt=attempt), metrics={"accuracy": 0.5})
+    )
+    wire = json.dumps(transport.outcome_to_plain(outcome))
+
+    one, other = (transport.outcome_from_plain(json.loads(wire), attempt).result for _ in "ab")
+
+    for name in ("experiment_id", "run_id", "handler", "name", "path", "parameters"):
+        assert getattr(one, name) is getattr(attempt.spec, name), name
+    assert one.fingerprint is attempt.fingerprint
+    assert next(iter(one.metrics)) is next(iter(other.metrics))
+
+
+def test_a_result_keeps_what_differs_from_its_attempt(tmp_path: Path) -> None:
+    outcome = Outcome(result=a_result(tmp_path, attempt=an_attempt(parameters={"lr": 0.1})))
+    wire = json.loads(json.dumps(transport.outcome_to_plain(outcome)))
+
+    arrived = transport.outcome_from_plain(wire, an_attempt(parameters={"lr": 0.2}))
+
+    assert arrived.result.parameters == {"lr": 0.1}
+
+
 def test_a_reply_of_another_version_is_refused(tmp_path: Path) -> None:
     plain = transport.outcome_to_plain(Outcome(result=a_result(tmp_path)))
     plain["result"]["version"] = 7
 
     with pytest.raises(RecordInvalid, match="reply of a worker: version 7 is unknown"):
-        transport.outcome_from_plain(plain)
+        transport.outcome_from_plain(plain, an_attempt())

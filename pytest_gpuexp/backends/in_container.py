@@ -1,0 +1,279 @@
+"""The inside of a container: one warm snapshot, and one attempt after the other in it."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Any, Protocol
+
+from pytest_gpuexp import bundle, deliveries, documents, provenance, recording, transport
+from pytest_gpuexp.backends import relayed, travelling
+from pytest_gpuexp.backends.local import LocalBackend
+from pytest_gpuexp.errors import GpuexpError
+from pytest_gpuexp.gpus import visible_gpus
+from pytest_gpuexp.records import Attempt, Job, Outcome
+from pytest_gpuexp.storage.local import LocalStorage
+
+VERSION = 1
+LUGGAGE = ".gpuexp"  # on the volume: what sessions have sent ahead
+SPOOL = "spool"  # on the volume: files of attempts that are too large for a reply
+_POLL_SECONDS = 0.1
+_MARK = "PYTEST_GPUEXP_WORKER"
+
+
+class Volume(Protocol):
+    """What is needed of a ``modal.Volume``."""
+
+    def commit(self) -> None:
+        """Let others see what was written here."""
+
+    def reload(self) -> None:
+        """See what others have committed."""
+
+
+class Claims(Protocol):
+    """What is needed of a ``modal.Dict``."""
+
+    def put(self, key: str, value: str, *, skip_if_exists: bool) -> bool:
+        """Keep ``value`` under ``key``; return whether it was kept."""
+
+    def get(self, key: str) -> Any:
+        """Return what is under ``key``."""
+
+
+def execute(task: str, *, volume: Volume, claims: Claims, call_id: str, folder: Path) -> str:
+    """Execute the attempt of ``task`` and return its reply; both are JSON.
+
+    A task is ``{"luggage": digest, "attempt": ..., "claim": key, "provenance": {...}}``. A reply is
+    ``{"version": 1, "outcome": ..., "record": text, "files": [...]}``, or ``{"version": 1,
+    "claimed_by": call id}`` where another call has begun the attempt, or ``{"version": 1,
+    "refused": why}``. ``folder`` is where ``volume`` is mounted.
+    """
+    told = json.loads(task)
+    attempt = transport.attempt_from_plain(told["attempt"])
+    # Whoever has the claim runs it: a call that was given up must not begin late.
+    if not claims.put(told["claim"], call_id, skip_if_exists=True):
+        other = claims.get(told["claim"])
+        if other != call_id:
+            return _reply(claimed_by=str(other))
+    try:
+        worker = _worker(told["luggage"], volume, folder)
+        outcome = worker.run(attempt, told["provenance"])
+    except GpuexpError as error:
+        return _reply(refused=str(error))
+    record = worker.storage.read(recording.record_name(outcome.result)).decode()
+    run_folder = worker.storage.path(recording.run_folder(attempt))
+    parcels, large = deliveries.pack(run_folder)
+    if large:
+        _put_on_volume(run_folder, folder / SPOOL / recording.run_folder(attempt), large)
+        kept = folder / SPOOL / recording.record_name(outcome.result)
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        kept.write_text(record)
+        volume.commit()
+    worker.forget(attempt)
+    return _reply(
+        outcome=transport.outcome_to_plain(outcome),
+        record=record,
+        files=deliveries.to_plain(parcels),
+    )
+
+
+class _Worker:
+    """A snapshot of one session's code in this container."""
+
+    def __init__(self, luggage: str, project: Path) -> None:
+        self.folder = Path(tempfile.mkdtemp(prefix="gpuexp-"))
+        self.storage = LocalStorage(self.folder / "spool")
+        environ = {name: value for name, value in os.environ.items() if name != _MARK}
+        gpus = visible_gpus(environ)
+        self._gpus = _models(len(gpus))
+        greeting = travelling.unpack(
+            luggage, root=project, storage=self.storage.folder, gpus=gpus, sys_path=sys.path
+        )
+        if not _is_installed(environ):  # it came as source, so pytest must be told of it
+            greeting["options"]["plugins"].append("pytest_gpuexp.plugin")
+        self._told: Mapping[str, Any] = {}
+        self._backend = LocalBackend(
+            greeting=greeting,
+            storage=self.storage,
+            environ=environ,
+            gpus=gpus,
+            cores=len(os.sched_getaffinity(0)),
+            parallelism=1,
+        )
+
+    def run(self, attempt: Attempt, told: Mapping[str, Any]) -> Outcome:
+        """Execute ``attempt``; ``told`` is what the session says of where its runs come from."""
+        if told != self._told:
+            here = provenance.describe(git={}, argv=(), modules={}, devices=self._gpus)
+            packages = provenance.versions_here(told["packages"])
+            facts = {**here, **told, "packages": packages}
+            self._backend.prepare(documents.dump({"provenance": facts}))
+            self._told = told
+        job = self._backend.submit(attempt)
+        folder = self.storage.path(recording.run_folder(attempt))
+        with _relaying(folder) as relay, self._ended_with_us(job):
+            while not (done := self._backend.poll([job], timeout=_POLL_SECONDS)):
+                relay()
+        return done[job]
+
+    def forget(self, attempt: Attempt) -> None:
+        """Remove what an attempt has left; it is on its way to the session."""
+        shutil.rmtree(self.storage.path(recording.run_folder(attempt)), ignore_errors=True)
+
+    def close(self) -> None:
+        """End the snapshot."""
+        self._backend.close()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    @contextmanager
+    def _ended_with_us(self, job: Job) -> Iterator[None]:
+        try:
+            yield
+        except BaseException:  # cancelled, or the container must go: so must the handler
+            self._backend.cancel([job])
+            deadline = time.monotonic() + 20.0
+            while time.monotonic() < deadline and not self._backend.poll([job], timeout=0.2):
+                pass
+            raise
+
+
+_WORKERS: dict[str, _Worker] = {}
+
+
+def _worker(digest: str, volume: Volume, folder: Path) -> _Worker:
+    """Return the snapshot of the session ``digest``, made with its first attempt here."""
+    if digest not in _WORKERS:
+        while _WORKERS:  # of code that was; it holds memory and the GPU's context
+            _WORKERS.popitem()[1].close()
+        luggage = _fetch(folder / LUGGAGE / f"{digest}.json", volume).decode()
+        code = travelling.bundle_of(luggage)
+        project = Path(tempfile.gettempdir()) / f"gpuexp-{os.getpid()}-{code[:16]}" / "project"
+        project.parent.mkdir(exist_ok=True)
+        bundle.unpack(_fetch(folder / LUGGAGE / f"{code}.tar.gz", volume), project)
+        _WORKERS[digest] = _Worker(luggage, project)
+    return _WORKERS[digest]
+
+
+def _fetch(path: Path, volume: Volume) -> bytes:
+    if not path.is_file():
+        volume.reload()  # it was sent after this container had started
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        raise GpuexpError(
+            f"{path.name} is not on the results volume: what the session sent ahead of its runs "
+            "was removed. Start the session again."
+        ) from None
+
+
+def _put_on_volume(source: Path, target: Path, names: Sequence[str]) -> None:
+    for name in names:
+        (target / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(source / name, target / name)
+
+
+@contextmanager
+def _relaying(folder: Path) -> Iterator[Any]:
+    """Give what copies what is new in the attempt's log and series to this process's own output."""
+    sources = ((folder / "log.txt", ""), (folder / "metrics.jsonl", relayed.MARK))
+    places = dict.fromkeys(sources, 0)
+
+    def relay() -> None:
+        for source in sources:
+            path, mark = source
+            with contextlib.suppress(FileNotFoundError), path.open("rb") as file:
+                file.seek(places[source])
+                new = file.read()
+                whole = new[: new.rfind(b"\n") + 1] if mark else new
+                places[source] += len(whole)
+                text = whole.decode(errors="replace")
+                lines = text.splitlines(keepends=True) if mark else [text]
+                sys.stdout.write("".join(f"{mark}{line}" for line in lines))
+        sys.stdout.flush()
+
+    try:
+        yield relay
+    finally:
+        relay()
+
+
+def _is_installed(environ: Mapping[str, str]) -> bool:
+    """Return whether pytest finds the plugin by itself."""
+    if environ.get("PYTEST_DISABLE_PLUGIN_AUTOLOAD"):
+        return False
+    return any(one.name == "gpuexp" for one in entry_points(group="pytest11"))
+
+
+def _models(count: int) -> list[str]:
+    """Return the models of this container's GPUs, as their driver names them; [] without any."""
+    if not count:
+        return []
+    command = ["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"]
+    try:
+        told = subprocess.run(command, capture_output=True, text=True, timeout=20, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return []
+    return [line.strip() for line in told.stdout.splitlines() if line.strip()]
+
+
+def _reply(**told: Any) -> str:
+    return json.dumps({"version": VERSION, **told})
+
+
+def look_around() -> dict[str, Any]:
+    """Return what this container has: versions, and the GPU with its memory in bytes."""
+    found: dict[str, Any] = {"python": sys.version.split()[0], "torch": None, "cuda": False}
+    try:
+        import torch
+    except ImportError:
+        return found
+    found |= {"torch": torch.__version__, "cuda": torch.cuda.is_available()}
+    if found["cuda"]:
+        properties = torch.cuda.get_device_properties(0)
+        found |= {"gpu": properties.name, "memory": properties.total_memory}
+    return found
+
+
+def fetch_models(names: Sequence[str], *, volume: Volume, cache: Path) -> dict[str, int]:
+    """Bring the models ``names`` into ``cache`` and commit it; return their bytes by name.
+
+    A name is a repository of the Hugging Face hub, or a folder that the container can see, which is
+    copied.
+
+    Raises:
+        GpuexpError: a model cannot be had; the others are committed.
+    """
+    sizes: dict[str, int] = {}
+    try:
+        for name in names:
+            sizes[name] = _fetch_model(name, cache)
+    finally:
+        volume.commit()
+    return sizes
+
+
+def _fetch_model(name: str, cache: Path) -> int:
+    if Path(name).is_dir():
+        target = cache / "local" / Path(name).name
+        shutil.copytree(name, target, dirs_exist_ok=True)
+    else:
+        try:
+            from huggingface_hub import snapshot_download  # type: ignore[import-not-found]
+        except ImportError:
+            raise GpuexpError(
+                f"{name} is on the Hugging Face hub, and huggingface_hub is not in the image. Add "
+                "it to dependencies in [tool.gpuexp.modal] of pyproject.toml, and deploy again."
+            ) from None
+        target = Path(snapshot_download(name))
+    return sum(path.stat().st_size for path in target.rglob("*") if path.is_file())

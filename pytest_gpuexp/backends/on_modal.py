@@ -1,0 +1,290 @@
+"""Modal's GPUs: one call a run, on functions that are deployed."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import secrets
+import time
+from collections.abc import Callable, Collection, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from pytest_gpuexp import bundle, deliveries, documents, recording, transport
+from pytest_gpuexp.backends import in_container, modal_failures, travelling
+from pytest_gpuexp.backends.modal_calls import Calls, Ended, is_away
+from pytest_gpuexp.backends.modal_service import ModalService
+from pytest_gpuexp.errors import BackendUnavailable, GpuexpError, RecordInvalid
+from pytest_gpuexp.project import Project
+from pytest_gpuexp.records import Attempt, ExperimentResult, Job, Outcome, RunSpec, Status
+from pytest_gpuexp.storage.local import LocalStorage
+
+_OURS_TO_SAY = (
+    "git",
+    "command_line",
+    "user",
+    "packages",
+)  # of provenance; the rest the container knows
+
+
+_VOID = "void"  # claimed by nobody who runs it
+
+
+class ModalBackend:
+    """Runs attempts as calls of the project's deployed app.
+
+    ``notices`` collects what the user should be told once.
+    """
+
+    name = "modal"
+    lookahead = 0
+
+    def __init__(
+        self,
+        *,
+        project: Project,
+        root: Path,
+        greeting: Mapping[str, Any],
+        storage: LocalStorage,
+        at_home: Iterable[Path] = (),
+        ephemeral: bool = False,
+        max_containers: int | None = None,
+        wall_clock: Callable[[], float] = time.time,
+    ) -> None:
+        """Send nothing yet.
+
+        ``root`` is the project's folder, ``greeting`` what a local worker would be told,
+        ``storage`` the folder that takes what comes back, ``at_home`` folders that never travel.
+        An ``ephemeral`` app is this session's own, and nothing need be deployed.
+        ``max_containers`` bounds what runs at once where nobody is here to do so.
+        """
+        self._service = ModalService(project, root=root if ephemeral else None)
+        self._max_containers = max_containers
+        self._root = root
+        self._greeting = greeting
+        self._storage = storage
+        self._at_home = tuple(at_home)
+        self._exclude = project.modal.exclude
+        self._clock = wall_clock
+        self.handle = secrets.token_hex(6)
+        self.notices: list[str] = []
+        self._luggage = ""
+        self._facts: Mapping[str, Any] = {}
+        self._flying: dict[str, tuple[Attempt, Job, float]] = {}
+        self._cancelled: set[str] = set()
+        self._told: set[str] = set()
+        self._calls = Calls()
+
+    def check(self, specs: Iterable[RunSpec]) -> None:
+        """See that Modal can take ``specs``; nothing is called.
+
+        Raises:
+            BackendUnavailable: it cannot.
+        """
+        known = self._service.project.tiers
+        tiers = {self._service.tier(spec.tier).name for spec in specs}
+        self._service.check(sorted(name for name in tiers if name in known))
+
+    def prepare(self, provenance: bytes, specs: Iterable[RunSpec]) -> None:
+        """Send the code of ``specs`` ahead, unless it is there; ``provenance`` ends every record.
+
+        Raises:
+            GpuexpError: the code is too large, or git ignores a file with experiments.
+        """
+        facts = documents.load(provenance, place="provenance")["provenance"]
+        self._facts = {name: facts[name] for name in _OURS_TO_SAY}
+        made = bundle.make_bundle(self._root, without=self._at_home, exclude=self._exclude)
+        absent = sorted({spec.path for spec in specs} - set(made.names))
+        if absent:
+            raise GpuexpError(
+                f"{', '.join(absent)} would not travel to Modal: git ignores it, or it is excluded "
+                "or a link out of the project. Let git know it."
+            )
+        if made.left:
+            told = ", ".join(f"{name} ({size / 1e6:.0f} MB)" for name, size in made.left.items())
+            self.notices.append(f"these files are too large to travel and stay here: {told}")
+        luggage = travelling.pack(self._greeting, root=self._root, bundle=made.digest)
+        try:
+            self._service.send(
+                {
+                    f"{made.digest}.tar.gz": made.archive,
+                    f"{luggage.digest}.json": luggage.text.encode(),
+                }
+            )
+        except Exception as error:
+            raise BackendUnavailable(
+                f"the code could not be sent to Modal: {type(error).__name__}: {error}"
+            ) from error
+        self._luggage = luggage.digest
+
+    def submit(self, attempt: Attempt) -> Job:
+        """Spawn a call for ``attempt``; its id comes by ``handles``."""
+        spec = attempt.spec
+        tier = self._service.tier(spec.tier)
+        limit = tier.timeout_seconds if spec.timeout_seconds is None else spec.timeout_seconds
+        bounded = dataclasses.replace(
+            attempt, spec=dataclasses.replace(spec, gpus=tier.gpus, timeout_seconds=limit)
+        )
+        task = {
+            "luggage": self._luggage,
+            "attempt": transport.attempt_to_plain(bounded),
+            "claim": f"{self.handle}/{attempt.key}",
+            "provenance": self._facts,
+        }
+        job = Job(key=attempt.key, backend=self.name, handle="")
+        self._flying[attempt.key] = attempt, job, self._clock()
+        function = self._service.binding(spec.tier, limit, max_containers=self._max_containers)
+        self._calls.spawn(attempt.key, function, json.dumps(task), log=self._log(attempt))
+        return job
+
+    def adopt(self, attempt: Attempt, handle: str) -> Job | None:
+        """Follow the call of another session that ``handle`` finds; None where none ever begins.
+
+        Where that session was killed before it knew the call, whoever has the claim decides: a call
+        that has begun has it; if we take it, a call that begins later finds it taken, and leaves.
+
+        Raises:
+            BackendUnavailable: Modal cannot say.
+        """
+        token, _, call_id = handle.partition(":")
+        if not call_id:
+            call_id = self._claimant(f"{token}/{attempt.key}")
+        if call_id == _VOID:
+            return None
+        job = Job(key=attempt.key, backend=self.name, handle=handle)
+        self._flying[attempt.key] = attempt, job, self._clock()
+        self._calls.adopt(attempt.key, call_id, log=self._log(attempt))
+        return job
+
+    def _claimant(self, claim: str) -> str:
+        try:
+            claims = self._service.claims()
+            if claims.put(claim, _VOID, skip_if_exists=True):
+                return _VOID
+            return str(claims.get(claim))
+        except Exception as error:
+            raise BackendUnavailable(
+                f"Modal cannot say whether {claim} has begun: {type(error).__name__}: {error}. "
+                "Nothing was run again; try once more."
+            ) from error
+
+    def handles(self) -> dict[str, str]:
+        """Return what finds calls again that were spawned since this was asked, by attempt key."""
+        found = self._calls.handles()
+        return {key: f"{self.handle}:{call_id}" for key, call_id in found.items()}
+
+    def poll(self, jobs: Collection[Job], *, timeout: float) -> dict[Job, Outcome]:
+        """Return what has ended, waiting up to ``timeout`` seconds for the first.
+
+        Raises:
+            BackendUnavailable: Modal could not be reached for too long; what runs there goes on.
+        """
+        finished: dict[Job, Outcome] = {}
+        for ended in self._calls.take(timeout):
+            attempt, job, _ = self._flying.pop(ended.key)
+            finished[job] = self._outcome(attempt, ended)
+        return finished
+
+    def running(self) -> Mapping[str, float]:
+        """Return the keys of the attempts whose calls were spawned, with their ages in seconds."""
+        now = self._clock()
+        return {key: now - began for key, (_, _, began) in self._flying.items()}
+
+    def cancel(self, jobs: Collection[Job]) -> None:
+        """End the calls of ``jobs``, and their containers."""
+        self._cancelled |= {job.key for job in jobs}
+        self._calls.cancel(self._cancelled)
+
+    def close(self) -> None:
+        """Follow nothing any more."""
+        self._calls.close()
+        self._service.close()
+
+    def _outcome(self, attempt: Attempt, ended: Ended) -> Outcome:
+        if ended.reply is not None:
+            try:
+                return self._land(attempt, ended.reply)
+            # One reply that is not ours must not end the others.
+            except (GpuexpError, LookupError, TypeError, ValueError) as error:
+                told = f"the reply of call {ended.call_id} cannot be used: {error}"
+                return self._settle(attempt, ended, ("failed", type(error).__name__, told))
+        assert ended.error is not None  # a call ends with one or the other
+        cancelled = attempt.key in self._cancelled
+        if is_away(ended.error) and not cancelled:
+            raise BackendUnavailable(
+                f"Modal could not be reached for too long: {ended.error}. What runs there goes on; "
+                "come back with: pytest --resume"
+            )
+        ending = modal_failures.ending_of(
+            ended.error, cancelled=cancelled, timeout_seconds=attempt.spec.timeout_seconds
+        )
+        return self._settle(attempt, ended, ending)
+
+    def _land(self, attempt: Attempt, text: str) -> Outcome:
+        reply = json.loads(text)
+        if not isinstance(reply, dict) or reply.get("version") != in_container.VERSION:
+            raise RecordInvalid(f"it is none of pytest-gpuexp's: {text[:80]!r}")
+        if "refused" in reply:
+            raise GpuexpError(str(reply["refused"]))
+        outcome = transport.outcome_from_plain(reply["outcome"], attempt)
+        if outcome.result.run_id != attempt.spec.run_id:
+            raise RecordInvalid(f"it speaks of {outcome.result.run_id}")
+        parcels = deliveries.from_plain(reply["files"])
+        folder = recording.run_folder(attempt)
+        self._log(attempt).unlink(missing_ok=True)
+        deliveries.unpack(
+            parcels,
+            self._storage.path(folder),
+            fetch=lambda name, path: self._fetch(f"{in_container.SPOOL}/{folder}/{name}", path),
+        )
+        name = recording.record_name(outcome.result)
+        if not self._storage.write_if_absent(name, reply["record"].encode()):
+            standing = documents.read_record(self._storage.read(name), name)
+            outcome = dataclasses.replace(outcome, result=standing)
+        self._compare(attempt, outcome.result)
+        if outcome.result.error_type == "ModuleNotFoundError":
+            self._tell_once(
+                f"{outcome.result.error_message}: it is here, and not in the image. Add it to "
+                "dependencies in [tool.gpuexp.modal] of pyproject.toml, and run: gpuexp deploy"
+            )
+        return outcome
+
+    def _fetch(self, name: str, path: Path) -> None:
+        with path.open("wb") as file:
+            for block in self._service.volume().read_file(name):
+                file.write(block)
+
+    def _compare(self, attempt: Attempt, result: ExperimentResult) -> None:
+        """Tell once where Modal gave another GPU than the tier's."""
+        wanted = self._service.tier(attempt.spec.tier).gpu.rstrip("!").split("-")[0]
+        given = result.device or "cpu"
+        if given != "cpu" and not given.startswith("GPU ") and wanted not in given:
+            self._tell_once(f"asked for {wanted} and got {given}, which the records say")
+
+    def _tell_once(self, text: str) -> None:
+        if text not in self._told:
+            self._told.add(text)
+            self.notices.append(text)
+
+    def _settle(self, attempt: Attempt, ended: Ended, ending: tuple[Status, str, str]) -> Outcome:
+        """Write the record of an attempt whose worker cannot speak."""
+        status, error_type, message = ending
+        result = recording.result_without_worker(
+            attempt,
+            folder=self._storage.path(recording.run_folder(attempt)),
+            status=status,
+            error_type=error_type,
+            error_message=message,
+            started=ended.began if ended.call_id else 0.0,
+            devices=(),
+        )
+        if not ended.call_id:
+            return Outcome(result=result)
+        text = documents.dump({"provenance": {**self._facts, "call": ended.call_id}})
+        result = recording.commit(self._storage, result, text)
+        log = self._log(attempt)
+        tail = log.read_text(errors="replace")[-(64 << 10) :] if log.exists() else ""
+        return Outcome(result=result, log_tail=tail)
+
+    def _log(self, attempt: Attempt) -> Path:
+        return self._storage.path(recording.run_folder(attempt)) / "log.txt"

@@ -1,0 +1,193 @@
+"""The containers that run: started, watched, read, interrupted, killed."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import signal
+import subprocess
+from collections import defaultdict
+from collections.abc import Callable
+from pathlib import Path
+from typing import BinaryIO
+
+from tests.modal_server import ending, launching, logs, world
+from tests.modal_server import holdings as holding
+
+_LOOK_SECONDS = 0.02
+_CANCEL_GRACE = 10.0
+"""So long a container may take to give up a cancelled input before it is killed."""
+_SYSTEM = 3
+
+
+class Fleet:
+    """Every container is a process; the server looks at all of them many times a second."""
+
+    def __init__(
+        self, holdings: holding.Holdings, launcher: launching.Launcher, known: logs.Logs
+    ) -> None:
+        """Run containers that ``launcher`` starts; what they write goes to the logs ``known``."""
+        self._holdings = holdings
+        self._launcher = launcher
+        self._logs = known
+        self._processes: dict[str, subprocess.Popen[bytes]] = {}
+        self._files: dict[tuple[str, int], BinaryIO] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self.cancels: defaultdict[str, list[str]] = defaultdict(list)
+        self.on_end: Callable[[world.Container, int | None, str], None] = lambda *ended: None
+
+    def start(self, function: world.Function, revision: int) -> None:
+        """Start a container for a function."""
+        task_id = world.new_id("ta")
+        container = world.Container(
+            task_id=task_id,
+            function_id=function.function_id,
+            app_id=function.app_id,
+            revision=revision,
+            folder=str(self._holdings.folder("containers", task_id)),
+        )
+        self._holdings.containers[task_id] = container
+        self._holdings.note("container", task_id=task_id, function_id=function.function_id)
+        task = asyncio.ensure_future(self._launch(container))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def watch(self) -> None:
+        """Look at the containers for as long as the server runs."""
+        while True:
+            for container in list(self._holdings.containers.values()):
+                if not container.pid:
+                    continue
+                code = self._exit_code(container)
+                self.read(container)
+                if code is not False:
+                    self._bury(container, None if code is True else code)
+            await asyncio.sleep(_LOOK_SECONDS)
+
+    def read(self, container: world.Container) -> None:
+        """Take what a container has written since; it belongs to the call that it works on."""
+        call_id = ""
+        if container.input_ids:
+            call_id = self._holdings.inputs[container.input_ids[-1]].call_id
+        for fd in (1, 2):
+            text = self._new_text(container, fd)
+            for line in text.splitlines(keepends=True):
+                self._logs.write(container, call_id, fd, line)
+
+    def adopt(self) -> None:
+        """Find, in a server that follows another, which of its containers still run."""
+        for container in list(self._holdings.containers.values()):
+            if not container.pid or ending.born(container.pid) != container.born:
+                self._bury(container, None)
+
+    def kill(self, container: world.Container, fate: str) -> None:
+        """Kill a container and all that it has started."""
+        container.fate = container.fate or fate
+        if container.pid:
+            ending.end(container.pid, container.task_id)
+
+    def interrupt(self, container: world.Container, fate: str, grace: float) -> None:
+        """Tell a container by SIGINT that it has ``grace`` seconds, then kill it."""
+        container.fate = container.fate or fate
+        if not container.pid:
+            return
+        self._logs.write(container, "", _SYSTEM, f"Container is {fate}; it has {grace:g} s.\n")
+        try:
+            os.kill(container.pid, signal.SIGINT)
+        except ProcessLookupError:
+            return
+        self.kill_later(container, grace)
+
+    def kill_later(self, container: world.Container, seconds: float) -> None:
+        """Kill a container that still runs in ``seconds``."""
+        asyncio.get_running_loop().call_later(seconds, self._kill_left, container)
+
+    def cancel(self, container: world.Container, input_id: str, *, terminate: bool) -> None:
+        """Tell a container to give up an input, or kill it."""
+        if terminate:
+            self.kill(container, "cancelled")
+            return
+        self.cancels[container.task_id].append(input_id)
+        self._holdings.bells.ring(f"beat:{container.task_id}")
+        loop = asyncio.get_running_loop()
+        loop.call_later(_CANCEL_GRACE, self._kill_stubborn, container, input_id)
+
+    def end(self) -> None:
+        """Kill all containers, and wait for those that this process started."""
+        for task in self._tasks:
+            task.cancel()
+        for container in self._holdings.containers.values():
+            self.kill(container, "stopped")
+        for task_id, process in self._processes.items():
+            process.wait()
+            (self._holdings.folder("pids") / task_id).unlink(missing_ok=True)
+        for file in self._files.values():
+            file.close()
+
+    async def _launch(self, container: world.Container) -> None:
+        try:
+            await asyncio.to_thread(self._launcher.prepare, container)
+        except Exception as error:  # the container's fault, as far as its function is concerned
+            self._logs.write(container, "", _SYSTEM, f"The container cannot be made: {error!r}\n")
+            self._bury(container, 1)
+            raise
+        if container.fate:
+            self._bury(container, None)
+            return
+        self._processes[container.task_id] = self._launcher.start(container)
+        self._holdings.keeper.save(container)
+
+    def _exit_code(self, container: world.Container) -> int | bool:
+        """Return False while it runs; then its exit code, or True where nobody can know it."""
+        process = self._processes.get(container.task_id)
+        if process is not None:
+            code = process.poll()
+            return False if code is None else code
+        if ending.born(container.pid) == container.born:
+            return False
+        return True
+
+    def _bury(self, container: world.Container, code: int | None) -> None:
+        self.read(container)
+        if container.pid:
+            ending.end(container.pid, container.task_id)
+        self._processes.pop(container.task_id, None)
+        for fd in (1, 2):
+            if file := self._files.pop((container.task_id, fd), None):
+                file.close()
+        was = container.status
+        container.status = "gone"
+        del self._holdings.containers[container.task_id]
+        self._holdings.keeper.forget(container)
+        (self._holdings.folder("pids") / container.task_id).unlink(missing_ok=True)
+        self._holdings.note(
+            "container_end", task_id=container.task_id, code=code, fate=container.fate, was=was
+        )
+        self.cancels.pop(container.task_id, None)
+        self._holdings.bells.ring(f"beat:{container.task_id}")
+        self.on_end(container, code, was)
+        self._holdings.bells.ring(f"logs:{container.app_id}")
+        shutil.rmtree(container.folder, ignore_errors=True)
+
+    def _new_text(self, container: world.Container, fd: int) -> str:
+        path = Path(container.folder, str(fd))
+        key = (container.task_id, fd)
+        if key not in self._files:
+            if not path.exists():
+                return ""
+            self._files[key] = path.open("rb")
+            self._files[key].seek(container.offsets.get(str(fd), 0))
+        content = self._files[key].read()
+        if content:
+            container.offsets[str(fd)] = container.offsets.get(str(fd), 0) + len(content)
+            self._holdings.keeper.save(container)
+        return content.decode(errors="replace")
+
+    def _kill_left(self, container: world.Container) -> None:
+        if container.task_id in self._holdings.containers:
+            self.kill(container, "killed")
+
+    def _kill_stubborn(self, container: world.Container, input_id: str) -> None:
+        if input_id in container.input_ids:
+            self.kill(container, "cancelled")
