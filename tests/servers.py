@@ -29,7 +29,7 @@ _READY_SECONDS = 60.0
 
 
 def running() -> set[int]:
-    """Return the servers of this session, with what they have started (a Modal server: containers)."""
+    """Return the servers of this session, and what they have started (as containers)."""
     found = set(RUNNING)
     for pid in RUNNING:
         with suppress(psutil.NoSuchProcess):

@@ -215,12 +215,10 @@ def test_tiers_gpus_and_time_limits_are_asked_for(deployed: ModalServer, project
     overridden = run(deployed, project, "--gpu=L40S:2")
 
     assert by_tier.code == overridden.code == 0, overridden.text
-    started = {
-        one["function_id"] for one in deployed.journal()[before:] if one["event"] == "container"
-    }
+    called = {one["function_id"] for one in deployed.journal()[before:] if one["event"] == "call"}
     told = [one for one in deployed.journal() if one["event"] in ("function", "variant")]
     found = {
-        (one["name"], one["gpu"], one["timeout"]) for one in told if one["function_id"] in started
+        (one["name"], one["gpu"], one["timeout"]) for one in told if one["function_id"] in called
     }
     assert {
         ("modal_execute_task", "A10", 1920),

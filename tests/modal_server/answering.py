@@ -1,14 +1,15 @@
-"""Answers RPCs: finds who asks, lets faults befall, and hands over to the family that knows the RPC."""
+"""Answers RPCs: finds who asks, lets faults befall, hands over to the family that knows the RPC."""
 
 from __future__ import annotations
 
 import asyncio
+import functools
 import inspect
 import traceback
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 from google.protobuf.message import Message
 from grpclib import GRPCError, Status
@@ -20,7 +21,7 @@ from tests.modal_server import holdings as holding
 from tests.modal_server import world
 
 _CONTAINER = "3"
-"""``CLIENT_TYPE_CONTAINER``; such a client bears no token, but the header that it was started with."""
+"""``CLIENT_TYPE_CONTAINER``: such a client bears no token, but the header given at its start."""
 TASK_HEADER = "x-test-task-id"
 _REMEMBERED = 4096
 _ONCE = frozenset({"FunctionMap", "FunctionPutInputs", "FunctionPutOutputs", "QueuePut"})
@@ -44,14 +45,11 @@ class Caller:
         return self.container
 
 
-class _Unimplemented(api_grpc.ModalClientBase):
-    """Knows the RPCs of the installed client, and answers none."""
+class _Anything:
+    """Stands in for a service whose RPCs are only to be listed."""
 
-
-# An abstract class cannot be asked for its mapping; each method is replaced below anyway.
-for _name in tuple(_Unimplemented.__abstractmethods__):
-    setattr(_Unimplemented, _name, None)
-_Unimplemented.__abstractmethods__ = frozenset()
+    def __getattr__(self, name: str) -> None:
+        return None
 
 
 class Service:
@@ -65,7 +63,8 @@ class Service:
 
     def __mapping__(self) -> dict[str, Handler]:
         """Return a handler for each RPC that the client knows."""
-        known = _Unimplemented().__mapping__()
+        stand_in = cast(api_grpc.ModalClientBase, _Anything())
+        known = api_grpc.ModalClientBase.__mapping__(stand_in)
         return {path: self._handler(path.rpartition("/")[2], each) for path, each in known.items()}
 
     def _handler(self, name: str, known: Handler) -> Handler:
@@ -92,7 +91,8 @@ class Service:
                         await stream.send_message(message)
                     return
                 key = metadata.get("x-idempotency-key", "") if name in _ONCE else ""
-                await stream.send_message(await self._once(name, key, method(request, caller)))
+                work = functools.partial(method, request, caller)
+                await stream.send_message(await self._once(name, key, work))
             except (GRPCError, asyncio.CancelledError, ConnectionError):
                 raise
             except Exception as error:  # the server's own fault: a test must see which
@@ -103,18 +103,15 @@ class Service:
 
         return answer
 
-    async def _once(self, name: str, key: str, work: Awaitable[Message]) -> Message:
+    async def _once(self, name: str, key: str, work: Callable[[], Awaitable[Message]]) -> Message:
         if not key:
-            return await work
-        if (name, key) in self._given:
-            asyncio.ensure_future(work).cancel()
-            return await asyncio.shield(self._given[name, key])
-        # A client that is gone must not undo half of it.
-        task = asyncio.ensure_future(work)
-        self._given[name, key] = task
-        while len(self._given) > _REMEMBERED:
-            self._given.popitem(last=False)
-        return await asyncio.shield(task)
+            return await work()
+        if (name, key) not in self._given:
+            self._given[name, key] = asyncio.ensure_future(work())
+            while len(self._given) > _REMEMBERED:
+                self._given.popitem(last=False)
+        # Shielded: a client that is gone must not undo half of it.
+        return await asyncio.shield(self._given[name, key])
 
     def _caller(self, metadata: dict[str, str]) -> Caller:
         if metadata.get("x-modal-client-type") == _CONTAINER:
@@ -125,7 +122,7 @@ class Service:
         if given != (settings.token_id, settings.token_secret):
             raise GRPCError(
                 Status.UNAUTHENTICATED,
-                "Token validation failed. Could not authenticate client: the token ID or secret is wrong.",
+                "Could not authenticate client: the token ID or secret is wrong.",
             )
         return Caller()
 

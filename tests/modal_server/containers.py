@@ -9,8 +9,8 @@ from modal_proto import api_pb2
 from tests.modal_server import answering, fleet, scheduling
 from tests.modal_server import holdings as holding
 
-_BEAT_SECONDS = 12.0
-"""A heartbeat waits so long for something to tell; an answer at once would make cancels lag."""
+_BEAT_SECONDS = 14.0
+"""So long a heartbeat waits for something to tell: between two, every 15 s, cancels lag."""
 
 
 class Containers:

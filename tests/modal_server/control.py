@@ -1,18 +1,18 @@
 """The fault port: what a test can look at, and what it can let happen, as JSON over HTTP.
 
-========================  ===========================================================================
+========================  =======================================================================
 ``GET /journal``          what was asked for, oldest first
 ``GET /containers``       task_id, pid, status, function and inputs of each container
 ``GET /calls``            calls with their inputs
 ``POST /kill``            ``task_id``: SIGKILL the container; its inputs run again
-``POST /preempt``         ``task_id``, ``grace``: SIGINT, ``grace`` seconds, SIGKILL; inputs run again
+``POST /preempt``         ``task_id``, ``grace``: SIGINT, so many seconds, SIGKILL; inputs run again
 ``POST /oom``             ``task_id``: SIGKILL, told as out of memory
 ``POST /expire``          ``call_id``: the output is no longer kept
 ``POST /away``            ``seconds``: close the port and all connections for so long
 ``POST /restart``         begin anew from what is on disk, as after a crash
 ``POST /fault``           ``rpc``, ``count``, ``delay``, ``status``, ``message``: for the next RPCs
 ``POST /scale``           ``max_containers``
-========================  ===========================================================================
+========================  =======================================================================
 """
 
 from __future__ import annotations

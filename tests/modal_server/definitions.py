@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 from modal_proto import api_pb2
@@ -11,25 +12,37 @@ from tests.modal_server import images, world
 
 
 def effective(holdings: holding.Holdings, function: world.Function) -> api_pb2.Function:
-    """Return the definition that containers of ``function`` run; a variant follows its base."""
-    if not function.base_id:
-        return _scheduled(api_pb2.Function.FromString(function.definition), function.scheduling)
-    base = effective(holdings, holdings.functions[function.base_id])
-    if function.definition:  # a version of a deployment, pinned
-        base = api_pb2.Function.FromString(function.definition)
-    options = api_pb2.FunctionOptions.FromString(function.options)
-    _replace_lists(base, options)
-    for name in ("resources", "retry_policy", "scheduler_placement"):
-        if options.HasField(name):
-            getattr(base, name).CopyFrom(getattr(options, name))
-    for name in _SCALARS:
-        if options.HasField(name):
-            setattr(base, name, getattr(options, name))
-    settings = base.autoscaler_settings
-    for name, target in _SCALING.items():
-        if options.HasField(name):
-            setattr(settings, target, getattr(options, name))
-    return _scheduled(base, function.scheduling)
+    """Return what containers of ``function`` run, to be read only; a variant follows its base."""
+    base = function
+    if function.base_id and not function.definition:  # else it is a version that is pinned
+        base = holdings.functions[function.base_id]
+    changes = base.scheduling + (function.scheduling if function is not base else b"")
+    return _merged(base.definition, function.options, changes)
+
+
+@functools.lru_cache(maxsize=256)
+def _merged(definition: bytes, options: bytes, scheduling: bytes) -> api_pb2.Function:
+    found: api_pb2.Function = api_pb2.Function.FromString(definition)
+    _apply(found, api_pb2.FunctionOptions.FromString(options))
+    found.autoscaler_settings.MergeFromString(scheduling)
+    return found
+
+
+def _apply(base: api_pb2.Function, options: api_pb2.FunctionOptions) -> None:
+    for name in ("secret_ids", "volume_mounts"):
+        if getattr(options, f"replace_{name}"):
+            base.ClearField(name)
+        getattr(base, name).extend(getattr(options, name))
+    base.mount_ids.extend(options.mount_ids)
+    # A client sends resources with every option, empty ones too: what is not said in them stays.
+    base.resources.MergeFrom(options.resources)
+    given = {field.name: value for field, value in options.ListFields()}
+    for name in given.keys() & _MESSAGES:
+        getattr(base, name).CopyFrom(given[name])
+    for name in given.keys() & _SCALARS:
+        setattr(base, name, given[name])
+    for name in given.keys() & _SCALING.keys():
+        setattr(base.autoscaler_settings, _SCALING[name], given[name])
 
 
 def revision(holdings: holding.Holdings, function: world.Function) -> int:
@@ -123,7 +136,7 @@ def told(
         "volumes": {
             each.mount_path: _volume_name(holdings, each) for each in definition.volume_mounts
         },
-        "mounts": [list(f[:1])[0] for m in definition.mount_ids for f in holdings.mounts[m].files],
+        "mounts": [f[0] for m in definition.mount_ids for f in holdings.mounts[m].files],
         "image": {
             "image_id": definition.image_id,
             "commands": layers.commands,
@@ -141,40 +154,28 @@ def told(
 
 
 def gpu_of(definition: api_pb2.Function) -> list[str]:
-    """Return the GPU of a definition as a user writes it (``H100:2``), in a list; none, in an empty one."""
+    """Return the GPU of a definition as a user writes it (``H100:2``), in a list; or none."""
     config = definition.resources.gpu_config
     if not config.count:
         return []
     return [config.gpu_type + (f":{config.count}" if config.count > 1 else "")]
 
 
-_SCALARS = (
+_MESSAGES = {"retry_policy", "scheduler_placement"}
+_SCALARS = {
     "timeout_secs",
     "max_concurrent_inputs",
     "target_concurrent_inputs",
     "batch_max_size",
     "batch_linger_ms",
     "cloud_provider_str",
-)
+}
 _SCALING = {
     "concurrency_limit": "max_containers",
     "warm_pool_size": "min_containers",
     "task_idle_timeout_secs": "scaledown_window",
     "buffer_containers": "buffer_containers",
 }
-
-
-def _replace_lists(base: api_pb2.Function, options: api_pb2.FunctionOptions) -> None:
-    for name in ("secret_ids", "volume_mounts"):
-        if getattr(options, f"replace_{name}"):
-            base.ClearField(name)
-        getattr(base, name).extend(getattr(options, name))
-    base.mount_ids.extend(options.mount_ids)
-
-
-def _scheduled(definition: api_pb2.Function, changed: bytes) -> api_pb2.Function:
-    definition.autoscaler_settings.MergeFromString(changed)
-    return definition
 
 
 def _secret_name(holdings: holding.Holdings, secret_id: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 MARK = "MODAL_TASK_ID"
@@ -13,10 +14,9 @@ MARK = "MODAL_TASK_ID"
 
 def end(pid: int, task_id: str) -> None:
     """Kill the group that ``pid`` leads, and whatever else bears the mark of the container."""
-    try:
+    # It may be gone, and its number another's.
+    with suppress(ProcessLookupError, PermissionError):
         os.killpg(pid, signal.SIGKILL)
-    except (ProcessLookupError, PermissionError):
-        pass  # it is gone, or its number is another's now
     for other in marked(task_id):
         try:
             os.kill(other, signal.SIGKILL)

@@ -81,6 +81,7 @@ def flaky(mark: str, failures: int) -> int:
 
 @app.function()
 def die(code: int) -> None:
+    print(f"leaving with {code}")
     os._exit(code)
 
 
@@ -94,8 +95,11 @@ def detach(mark: str) -> None:
 
 @app.function()
 def carry_on(mark: str, seconds: float) -> str:
-    """Count up in a file; an interrupt is noted there before it is obeyed."""
+    """Say in a file that it began; an interrupt is noted there before it is obeyed."""
     path = Path(mark)
+    if path.exists():
+        return path.read_text()
+    path.write_text("begun")
     try:
         until = time.monotonic() + seconds
         while time.monotonic() < until:
@@ -103,7 +107,7 @@ def carry_on(mark: str, seconds: float) -> str:
     except KeyboardInterrupt:
         path.write_text("interrupted")
         raise
-    return path.read_text() if path.exists() else "never interrupted"
+    return "never interrupted"
 
 
 @app.function()
@@ -127,7 +131,7 @@ async def together(seconds: float) -> str:
 
 @app.function()
 def exchange(queue: modal.Queue, table: modal.Dict) -> int:
-    taken = int(queue.get(timeout=10))
+    taken: int = queue.get(timeout=10) or 0
     table["taken"] = taken
     queue.put(taken + 1)
     return taken

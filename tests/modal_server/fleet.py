@@ -9,20 +9,19 @@ import signal
 import subprocess
 from collections import defaultdict
 from collections.abc import Callable
-from pathlib import Path
-from typing import BinaryIO
 
-from tests.modal_server import ending, launching, logs, world
+from modal_proto import api_pb2
+
+from tests.modal_server import ending, launching, logs, wires, world
 from tests.modal_server import holdings as holding
 
-_LOOK_SECONDS = 0.02
 _CANCEL_GRACE = 10.0
 """So long a container may take to give up a cancelled input before it is killed."""
-_SYSTEM = 3
+_SYSTEM = api_pb2.FILE_DESCRIPTOR_INFO
 
 
 class Fleet:
-    """Every container is a process; the server looks at all of them many times a second."""
+    """Every container is a process, tied to the server by a wire."""
 
     def __init__(
         self, holdings: holding.Holdings, launcher: launching.Launcher, known: logs.Logs
@@ -32,7 +31,7 @@ class Fleet:
         self._launcher = launcher
         self._logs = known
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
-        self._files: dict[tuple[str, int], BinaryIO] = {}
+        self._wires: dict[str, wires.Wire] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self.cancels: defaultdict[str, list[str]] = defaultdict(list)
         self.on_end: Callable[[world.Container, int | None, str], None] = lambda *ended: None
@@ -53,33 +52,35 @@ class Fleet:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def watch(self) -> None:
-        """Look at the containers for as long as the server runs."""
-        while True:
-            for container in list(self._holdings.containers.values()):
-                if not container.pid:
-                    continue
-                code = self._exit_code(container)
-                self.read(container)
-                if code is not False:
-                    self._bury(container, None if code is True else code)
-            await asyncio.sleep(_LOOK_SECONDS)
+    def read(self, container: world.Container, *, all_: bool = False) -> None:
+        """Take the lines that a container has written since, for the call that it works on.
 
-    def read(self, container: world.Container) -> None:
-        """Take what a container has written since; it belongs to the call that it works on."""
+        ``all_`` takes the line too that has not ended: nothing more of it comes.
+        """
         call_id = ""
         if container.input_ids:
             call_id = self._holdings.inputs[container.input_ids[-1]].call_id
-        for fd in (1, 2):
-            text = self._new_text(container, fd)
-            for line in text.splitlines(keepends=True):
+        if wire := self._wires.get(container.task_id):
+            for fd, line in wire.written(all_=all_):
                 self._logs.write(container, call_id, fd, line)
 
     def adopt(self) -> None:
         """Find, in a server that follows another, which of its containers still run."""
         for container in list(self._holdings.containers.values()):
-            if not container.pid or ending.born(container.pid) != container.born:
-                self._bury(container, None)
+            container.input_ids = [
+                each.input_id
+                for each in self._holdings.inputs.values()
+                if each.task_id == container.task_id and each.status == "running"
+            ]
+            container.status = "busy" if container.input_ids else "idle"
+            if container.pid and ending.born(container.pid) == container.born:
+                self._tie(container)
+            else:
+                self._bury(container, _reaped(container.pid) if container.pid else None)
+
+    def last_words(self, container: world.Container) -> str:
+        """Return the last line that a container wrote."""
+        return self._logs.last_words(container)
 
     def kill(self, container: world.Container, fate: str) -> None:
         """Kill a container and all that it has started."""
@@ -119,11 +120,11 @@ class Fleet:
             task.cancel()
         for container in self._holdings.containers.values():
             self.kill(container, "stopped")
-        for task_id, process in self._processes.items():
+            (self._holdings.folder("pids") / container.task_id).unlink(missing_ok=True)
+        for process in self._processes.values():
             process.wait()
-            (self._holdings.folder("pids") / task_id).unlink(missing_ok=True)
-        for file in self._files.values():
-            file.close()
+        for wire in self._wires.values():
+            wire.cut()
 
     async def _launch(self, container: world.Container) -> None:
         try:
@@ -137,25 +138,22 @@ class Fleet:
             return
         self._processes[container.task_id] = self._launcher.start(container)
         self._holdings.keeper.save(container)
+        self._tie(container)
 
-    def _exit_code(self, container: world.Container) -> int | bool:
-        """Return False while it runs; then its exit code, or True where nobody can know it."""
-        process = self._processes.get(container.task_id)
-        if process is not None:
-            code = process.poll()
-            return False if code is None else code
-        if ending.born(container.pid) == container.born:
-            return False
-        return True
+    def _tie(self, container: world.Container) -> None:
+        self._wires[container.task_id] = wires.Wire(container, self.read, self._ended)
+
+    def _ended(self, container: world.Container) -> None:
+        """Bury a container; nobody knows the code of one that another server has started."""
+        process = self._processes.pop(container.task_id, None)
+        self._bury(container, process.wait() if process else _reaped(container.pid))
 
     def _bury(self, container: world.Container, code: int | None) -> None:
-        self.read(container)
+        self.read(container, all_=True)
         if container.pid:
             ending.end(container.pid, container.task_id)
-        self._processes.pop(container.task_id, None)
-        for fd in (1, 2):
-            if file := self._files.pop((container.task_id, fd), None):
-                file.close()
+        if wire := self._wires.pop(container.task_id, None):
+            wire.cut()
         was = container.status
         container.status = "gone"
         del self._holdings.containers[container.task_id]
@@ -170,20 +168,6 @@ class Fleet:
         self._holdings.bells.ring(f"logs:{container.app_id}")
         shutil.rmtree(container.folder, ignore_errors=True)
 
-    def _new_text(self, container: world.Container, fd: int) -> str:
-        path = Path(container.folder, str(fd))
-        key = (container.task_id, fd)
-        if key not in self._files:
-            if not path.exists():
-                return ""
-            self._files[key] = path.open("rb")
-            self._files[key].seek(container.offsets.get(str(fd), 0))
-        content = self._files[key].read()
-        if content:
-            container.offsets[str(fd)] = container.offsets.get(str(fd), 0) + len(content)
-            self._holdings.keeper.save(container)
-        return content.decode(errors="replace")
-
     def _kill_left(self, container: world.Container) -> None:
         if container.task_id in self._holdings.containers:
             self.kill(container, "killed")
@@ -191,3 +175,10 @@ class Fleet:
     def _kill_stubborn(self, container: world.Container, input_id: str) -> None:
         if input_id in container.input_ids:
             self.kill(container, "cancelled")
+
+
+def _reaped(pid: int) -> int | None:
+    try:
+        return os.waitstatus_to_exitcode(os.waitpid(pid, os.WNOHANG)[1])
+    except ChildProcessError:
+        return None

@@ -1,8 +1,8 @@
 """Ends the containers of a server that died and was not followed by another.
 
-``python -m tests.modal_server.guarding ROOT NUMBER GRACE`` reads its standard input, whose other end
-the server holds: at its end the server is gone. Where ``ROOT/server.json`` names another server within
-``GRACE`` seconds, the containers are that one's.
+``python -m tests.modal_server.guarding ROOT NUMBER GRACE`` reads its standard input, whose other
+end the server holds: at its end the server is gone. Where ``ROOT/server.json`` names another server
+within ``GRACE`` seconds, the containers are that one's.
 """
 
 from __future__ import annotations

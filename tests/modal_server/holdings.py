@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -87,7 +88,10 @@ class Holdings:
 
     def note(self, event: str, **what: Any) -> None:
         """Write into the journal what was asked for; values of secrets never stand in it."""
-        self.journal.append({"event": event, "at": time.time(), **what})
+        entry = {"event": event, "at": time.time(), **what}
+        self.journal.append(entry)
+        with _journal(self.settings).open("a") as file:
+            file.write(json.dumps(entry) + "\n")
 
     @property
     def files_url(self) -> str:
@@ -102,7 +106,14 @@ def opened(settings: Settings) -> Holdings:
     for kind, shelf in holdings.shelves().items():
         for item in holdings.keeper.load(kind):
             shelf[getattr(item, next(iter(kind.__slots__)))] = item
+    if _journal(settings).exists():
+        lines = _journal(settings).read_text().splitlines()
+        holdings.journal.extend(json.loads(line) for line in lines)
     return holdings
+
+
+def _journal(settings: Settings) -> Path:
+    return settings.root / "journal.jsonl"
 
 
 def found(shelf: dict[str, T], object_id: str, what: str) -> T:

@@ -17,7 +17,7 @@ from tests.modal_server import holdings as holding
 
 @dataclass(slots=True, kw_only=True)
 class Layers:
-    """What a container sees of its image: variables, folder, and mounts with where they are copied."""
+    """What a container sees of its image: variables, folder, and mounts that are copied."""
 
     environ: dict[str, str] = field(default_factory=dict)
     workdir: str = "/root"

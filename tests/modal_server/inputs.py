@@ -42,16 +42,7 @@ class Inputs:
     def next(self, function_id: str) -> world.Input | None:
         """Take the input that waits longest, if any does."""
         waiting = self.waiting[function_id]
-        while waiting:
-            each = self._holdings.inputs[waiting.popleft()]
-            if each.status == "pending":  # it may have been cancelled while it waited
-                return each
-        return None
-
-    def count(self, function_id: str) -> int:
-        """Return how many inputs of a function wait."""
-        inputs = self._holdings.inputs
-        return sum(inputs[each].status == "pending" for each in self.waiting[function_id])
+        return self._holdings.inputs[waiting.popleft()] if waiting else None
 
     def deliver(self, each: world.Input, container: world.Container) -> None:
         """Note that a container works on an input from now on; its time runs."""
@@ -60,11 +51,13 @@ class Inputs:
         container.status = "busy"
         container.input_ids.append(each.input_id)
         self._holdings.keeper.save(each)
-        self._holdings.keeper.save(container)
         self._arm(each)
 
     def settle(
-        self, each: world.Input, result: api_pb2.GenericResult, data_format: int = 0
+        self,
+        each: world.Input,
+        result: api_pb2.GenericResult,
+        data_format: api_pb2.DataFormat.ValueType = api_pb2.DATA_FORMAT_UNSPECIFIED,
     ) -> None:
         """Take the result of an attempt: it is the input's, or the input is tried again."""
         self._disarm(each)
@@ -86,6 +79,8 @@ class Inputs:
     def finish(self, each: world.Input, item: api_pb2.FunctionGetOutputsItem) -> None:
         """Give an input its output, for good."""
         self._disarm(each)
+        if each.status == "pending" and each.input_id in self.waiting[each.function_id]:
+            self.waiting[each.function_id].remove(each.input_id)
         self._done[each.call_id] += 1
         each.entry = self._done[each.call_id]
         each.status, each.result = "done", item.result.status

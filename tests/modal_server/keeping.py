@@ -40,7 +40,8 @@ class Keeper:
         # The server may be killed; the machine is not going to be.
         self._database.execute("PRAGMA synchronous=OFF")
         self._database.execute(
-            "CREATE TABLE IF NOT EXISTS objects (kind TEXT, id TEXT, body TEXT, PRIMARY KEY (kind, id))"
+            "CREATE TABLE IF NOT EXISTS objects"
+            " (kind TEXT, id TEXT, body TEXT, PRIMARY KEY (kind, id))"
         )
 
     def save(self, item: Any) -> None:

@@ -19,6 +19,7 @@ from tests.modal_server import (
     mounts,
     private_root,
     volumes,
+    wires,
     world,
 )
 from tests.modal_server import holdings as holding
@@ -69,18 +70,24 @@ class Launcher:
         (folder / "plan.json").write_text(json.dumps(plan))
 
     def start(self, container: world.Container) -> subprocess.Popen[bytes]:
-        """Start the process, in a group of its own, its output in files that outlive the server."""
+        """Start the process, in a group of its own, its output in pipes that outlive the server."""
         folder = Path(container.folder)
         words = [sys.executable, "-I", "-S", private_root.__file__, str(folder / "plan.json")]
-        with (folder / "1").open("wb") as output, (folder / "2").open("wb") as errors:
-            process = subprocess.Popen(
-                words,
-                env=self._passed() | {ending.MARK: container.task_id},
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=errors,
-                start_new_session=True,
-            )
+        outputs = []
+        for fd in (1, 2):
+            os.mkfifo(wires.pipe(container, fd))
+            # For reading too, so that a container does not end with the server that reads.
+            outputs.append(os.open(wires.pipe(container, fd), os.O_RDWR))
+        process = subprocess.Popen(
+            words,
+            env=self._passed() | {ending.MARK: container.task_id},
+            stdin=subprocess.DEVNULL,
+            stdout=outputs[0],
+            stderr=outputs[1],
+            start_new_session=True,
+        )
+        for each in outputs:
+            os.close(each)
         container.pid, container.born = process.pid, ending.born(process.pid)
         (self._holdings.folder("pids") / container.task_id).write_text(str(process.pid))
         return process
@@ -89,7 +96,7 @@ class Launcher:
         self, container: world.Container, function: world.Function, definition: api_pb2.Function
     ) -> bytes:
         app = self._holdings.apps[container.app_id]
-        return api_pb2.ContainerArguments(
+        arguments = api_pb2.ContainerArguments(
             task_id=container.task_id,
             function_id=container.function_id,
             app_id=container.app_id,
@@ -97,7 +104,8 @@ class Launcher:
             serialized_params=function.params,
             environment_name=app.environment,
             app_layout=apps.layout(self._holdings, app),
-        ).SerializeToString()
+        )
+        return bytes(arguments.SerializeToString())
 
     def _environ(
         self,
@@ -156,6 +164,6 @@ def _binds_below(path: Path, target: PurePosixPath) -> list[tuple[str, str]]:
 
 
 def _needed_below(folder: str) -> list[tuple[str, str]]:
-    """Return what of ``folder`` is Python itself, which is to be seen where the folder is hidden."""
+    """Return what of ``folder`` is Python itself: it is seen where the folder is hidden."""
     needed = dict.fromkeys((sys.prefix, sys.base_prefix, os.path.realpath(sys.base_prefix)))
     return [(each, each) for each in needed if PurePosixPath(each).is_relative_to(folder)]

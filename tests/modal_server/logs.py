@@ -24,7 +24,13 @@ class Logs:
         self._holdings = holdings
         self._last = max(holdings.logs, default=0)
 
-    def write(self, container: world.Container, call_id: str, fd: int, text: str) -> None:
+    def write(
+        self,
+        container: world.Container,
+        call_id: str,
+        fd: api_pb2.FileDescriptor.ValueType,
+        text: str,
+    ) -> None:
         """Add what ``container`` wrote; ``call_id`` says whose input it worked on."""
         self._last += 1
         line = world.LogLine(
@@ -40,6 +46,11 @@ class Logs:
         self._holdings.logs[line.number] = line
         self._holdings.keeper.save(line)
         self._holdings.bells.ring(f"logs:{line.app_id}")
+
+    def last_words(self, container: world.Container) -> str:
+        """Return the last line that a container wrote."""
+        lines = reversed(self._holdings.logs.values())
+        return next((each.text for each in lines if each.task_id == container.task_id), "")
 
     async def AppGetLogs(
         self, request: api_pb2.AppGetLogsRequest, caller: answering.Caller

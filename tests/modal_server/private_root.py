@@ -1,9 +1,9 @@
 """Gives a process a root directory of its own, then becomes the container's runtime.
 
-``python -I -S private_root.py PLAN`` reads what to do from a JSON file: ``binds`` are pairs of a folder or
-file of this machine and the path where the container has it; all else of the machine's root is
-seen unchanged. Nothing is made on the machine, and all is gone with the process. It takes root, or
-user namespaces.
+``python -I -S private_root.py PLAN`` reads what to do from a JSON file: ``binds`` are pairs of a
+folder or file of this machine and the path where the container has it; all else of the machine's
+root is seen unchanged. Nothing is made on the machine, and all is gone with the process. It takes
+root, or user namespaces.
 """
 
 from __future__ import annotations

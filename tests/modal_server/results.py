@@ -33,9 +33,10 @@ def timed_out(each: world.Input, seconds: float) -> api_pb2.GenericResult:
     return api_pb2.GenericResult(status=TIMEOUT, exception=text)
 
 
-def crashed(code: int | None, times: int) -> api_pb2.GenericResult:
+def crashed(code: int | None, times: int, last_words: str) -> api_pb2.GenericResult:
     """Return the result of an input whose containers have exited by themselves."""
-    text = f"Function container exited {times} times in a row, the last with code {code}."
+    text = f"Function container exited {times} times in a row, the last with code {code}"
+    text += f", and said last: {last_words.strip() or 'nothing'}"
     return api_pb2.GenericResult(status=CRASHED, exception=text)
 
 
@@ -46,13 +47,16 @@ def out_of_memory() -> api_pb2.GenericResult:
 
 
 def item(each: world.Input, result: api_pb2.GenericResult) -> api_pb2.FunctionGetOutputsItem:
-    """Return ``result`` in the form in which a client gets it."""
+    """Return ``result`` in the form in which a client gets it.
+
+    Its retry count is 0: a client ignores what is of another attempt than its own, and the retries
+    are the server's.
+    """
     return api_pb2.FunctionGetOutputsItem(
         result=result,
         idx=each.idx,
         input_id=each.input_id,
         task_id=each.task_id,
-        retry_count=each.retry_count,
         input_started_at=each.started_at,
         output_created_at=time.time(),
     )

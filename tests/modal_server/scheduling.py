@@ -66,7 +66,7 @@ class Scheduler:
         self._asking[container.task_id] = future
         self.pump()
         window = definitions.scaledown_window(definition)
-        seconds = _LONG_POLL if container.input_ids else min(window, _LONG_POLL)
+        seconds = min(window, _LONG_POLL)
         try:
             # Shielded: what was given must not be lost with the one who asked.
             given = await asyncio.wait_for(asyncio.shield(future), seconds)
@@ -84,13 +84,12 @@ class Scheduler:
 
     def answered(self, container: world.Container, item: api_pb2.FunctionPutOutputsItem) -> None:
         """Take an output that a container gives."""
-        self._fleet.read(container)
+        self._fleet.read(container, all_=True)
         each = self._holdings.inputs.get(item.input_id)
         if item.input_id in container.input_ids:
             container.input_ids.remove(item.input_id)
         if not container.input_ids:
             container.status, container.idle_since = "idle", time.time()
-        self._holdings.keeper.save(container)
         if each is None or each.status != "running" or each.task_id != container.task_id:
             return  # cancelled, or given to another since
         if item.retry_count == each.retry_count:
@@ -160,8 +159,7 @@ class Scheduler:
                 if each := self._inputs.next(function_id):
                     self._inputs.deliver(each, container)
                     future.set_result(each)
-            waiting = self._inputs.count(function_id)
-            if waiting:
+            if waiting := len(self._inputs.waiting[function_id]):
                 self._start(function_id, waiting)
             else:
                 self._inputs.waiting.pop(function_id, None)
@@ -238,8 +236,9 @@ class Scheduler:
             self._inputs.enqueue(each, first=True)
         else:
             each.crashes += 1
+            said = self._fleet.last_words(container)
             if each.crashes >= CRASHES:
-                self._inputs.settle(each, results.crashed(code, each.crashes))
+                self._inputs.settle(each, results.crashed(code, each.crashes, said))
             else:
                 self._inputs.enqueue(each, first=True)
 
@@ -248,7 +247,8 @@ class Scheduler:
         starts.count += 1
         if starts.count < (FAILED_STARTS if starts.reported else CRASHES):
             return
-        result = starts.reported or results.crashed(code, starts.count)
+        said = self._fleet.last_words(container)
+        result = starts.reported or results.crashed(code, starts.count, said)
         while each := self._inputs.next(container.function_id):
             self._inputs.finish(each, results.item(each, result))  # retries would not mend it
         del self._starts[container.function_id]

@@ -117,14 +117,12 @@ class House:
         runner = await self._start_http()
         self._settings.port = await self._server.open(self._settings.port)
         guard = self._announce()
-        self._fleet.adopt()
         self._inputs.resume()
+        self._fleet.adopt()
         self._scheduler.pump()
-        watching = asyncio.ensure_future(self._fleet.watch())
         minding = asyncio.ensure_future(self._mind())
         await self._stopping.wait()
-        for task in (watching, minding):
-            task.cancel()
+        minding.cancel()
         self._server.hang_up()
         if not self._again:
             self._fleet.end()

@@ -59,7 +59,7 @@ class ModalServer:
         return [each for each in entries if event in (None, each["event"])]
 
     def containers(self) -> list[dict[str, Any]]:
-        """Return the containers that run, with ``pid``, ``status``, ``function`` and ``call_ids``."""
+        """Return the containers that run: ``task_id``, ``pid``, ``status``, ``call_ids``, ..."""
         found: list[dict[str, Any]] = self._ask("containers")
         return found
 
@@ -101,7 +101,7 @@ class ModalServer:
     def fault(
         self, rpc: str, *, count: int = 1, delay: float = 0.0, status: str = "", message: str = ""
     ) -> None:
-        """Delay or fail the next ``count`` RPCs called ``rpc``; ``status`` is as ``UNAVAILABLE``."""
+        """Delay or fail the next ``count`` RPCs of a name; ``status`` is as ``UNAVAILABLE``."""
         self._tell("fault", rpc=rpc, count=count, delay=delay, status=status, message=message)
 
     def scale(self, max_containers: int) -> None:
@@ -112,6 +112,15 @@ class ModalServer:
         """Kill the server and start another on the same root; its containers go on."""
         self.crash()
         self._process = self._start()
+
+    def begin_anew(self) -> None:
+        """Let the server itself forget all but what is on disk; its containers go on."""
+        number = self._about()["number"]
+        self._tell("restart")
+        deadline = time.monotonic() + _READY_SECONDS
+        while self._about()["number"] == number:
+            assert time.monotonic() < deadline, "the Modal server never began anew"
+            time.sleep(0.02)
 
     def crash(self) -> None:
         """Kill the server, its containers left to the guard."""
@@ -148,16 +157,19 @@ class ModalServer:
                 start_new_session=True,
             )
         about = self._announced(process)
-        self._port, self._control_port = about["port"], about["control_port"]
+        self._port, self._control_port = int(about["port"]), int(about["control_port"])
         servers.RUNNING.add(process.pid)
         return process
 
-    def _announced(self, process: subprocess.Popen[bytes]) -> dict[str, int]:
+    def _about(self) -> dict[str, str]:
+        about: dict[str, str] = json.loads((self.root / "server.json").read_text())
+        return about
+
+    def _announced(self, process: subprocess.Popen[bytes]) -> dict[str, str]:
         deadline = time.monotonic() + _READY_SECONDS
         while True:
             try:
-                about: dict[str, int] = json.loads((self.root / "server.json").read_text())
-                return about
+                return self._about()
             except FileNotFoundError:
                 said = (self.root / "server.log").read_text()
                 assert process.poll() is None, f"the Modal server ended: {said}"
@@ -188,12 +200,12 @@ def modal_server(
     Its folder is removed in the end, but for a ``root`` that was given.
     """
     folder = root or Path(tempfile.mkdtemp(prefix="modal-server-"))
-    server = None
     try:
         server = ModalServer(folder, [f"--max-containers={max_containers}", *options])
-        yield server
-    finally:
-        if server:
+        try:
+            yield server
+        finally:
             server.stop()
+    finally:
         if root is None:
             shutil.rmtree(folder, ignore_errors=True)

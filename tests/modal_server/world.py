@@ -6,6 +6,8 @@ import time
 import uuid
 from dataclasses import dataclass, field
 
+from modal_proto import api_pb2
+
 
 def new_id(prefix: str) -> str:
     """Return an identifier that no other object has, as ``fu-...``."""
@@ -14,7 +16,7 @@ def new_id(prefix: str) -> str:
 
 @dataclass(slots=True, kw_only=True)
 class App:
-    """An app; ``state`` is ``initializing``, ``ephemeral``, ``detached``, ``deployed`` or ``stopped``."""
+    """An app: ``initializing``, ``ephemeral``, ``detached``, ``deployed`` or ``stopped``."""
 
     app_id: str
     environment: str
@@ -28,12 +30,12 @@ class App:
     class_ids: dict[str, str] = field(default_factory=dict)
     tags: dict[str, str] = field(default_factory=dict)
     versions: list[dict[str, object]] = field(default_factory=list)
-    """One entry a deployment: ``version``, ``deployed_at``, ``tag``, ``functions`` (definitions, base64)."""
+    """One a deployment: ``version``, ``deployed_at``, ``tag``, ``functions`` (in base64)."""
 
 
 @dataclass(slots=True, kw_only=True)
 class Function:
-    """A function, or a variant of one: then ``base_id`` says whose, ``options`` and ``params`` how."""
+    """A function, or a variant: then ``base_id`` says whose, ``options`` and ``params`` how."""
 
     function_id: str
     app_id: str
@@ -67,7 +69,7 @@ class Call:
     call_id: str
     function_id: str
     app_id: str
-    invocation: int
+    invocation: api_pb2.FunctionCallInvocationType.ValueType
     is_map: bool = False
     created_at: float = field(default_factory=time.time)
     input_ids: list[str] = field(default_factory=list)
@@ -113,13 +115,12 @@ class Container:
     """When the kernel says that the process began, so that a reused pid is not taken for it."""
     status: str = "starting"
     fate: str = ""
-    """Why the server ended it: ``preempted``, ``killed``, ``timeout``, ``cancelled``, ``oom``, ``stopped``."""
+    """Why the server ended it: ``preempted``, ``killed``, ``timeout``, ``cancelled``, ``oom``..."""
     enqueued_at: float = field(default_factory=time.time)
     idle_since: float = 0.0
     input_ids: list[str] = field(default_factory=list)
     leaving_after: bool = False
     """Whether it is to end once its inputs have, its function being deployed anew."""
-    offsets: dict[str, int] = field(default_factory=dict)
     volumes: dict[str, str] = field(default_factory=dict)
     """The folder of its working copy, by volume."""
 
@@ -141,7 +142,7 @@ class Volume:
 
     volume_id: str
     environment: str
-    version: int
+    version: api_pb2.VolumeFsVersion.ValueType
     name: str = ""
     created_at: float = field(default_factory=time.time)
 
@@ -172,7 +173,7 @@ class LogLine:
     function_id: str
     call_id: str
     task_id: str
-    fd: int
+    fd: api_pb2.FileDescriptor.ValueType
     at: float
     text: str
 

@@ -114,7 +114,7 @@ def test_a_handle_that_comes_later_takes_the_place_of_the_first(storage: LocalSt
     ledger.submitted(attempt, "token:fc-1")
 
     run_id = attempt.spec.run_id
-    assert Ledger(storage, "e1").handles([run_id]) == {run_id: "token:fc-1"}
+    assert Ledger(storage, "e1").intents([run_id])[run_id].handle == "token:fc-1"
 
 
 def test_the_newest_record_speaks_for_a_run(storage: LocalStorage, tmp_path: Path) -> None:
