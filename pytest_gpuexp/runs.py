@@ -173,11 +173,10 @@ class Runs:
         self, dispatch: Dispatch, items: Sequence[ExperimentItem], backend: Backend
     ) -> None:
         """Start all of ``items``, and see that what finds each again is written down."""
-        known: set[str] = set()
         for attempt in self._attempts(items, backend):
             dispatch.submit(attempt)
-        while any(attempt.key not in known for attempt in dispatch.flying.values()):
-            known.update(dispatch.learn())
+        while any(attempt.key not in dispatch.told for attempt in dispatch.flying.values()):
+            dispatch.learn()
             for attempt, outcome in dispatch.collect(_LEARN_SECONDS):  # it could not be started
                 self._finish(self._by_run[attempt.spec.run_id], outcome)
         left = len(dispatch.flying)
