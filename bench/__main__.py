@@ -20,12 +20,23 @@ from bench.table import render
 from bench.targets import TARGETS
 from bench.task import WORKS
 
-PACKAGES = ["pytest", "pytest-gpuexp", "pytest-xdist", "torch", "hydra-core", "submitit", "ray"]
+STORAGE = "storage"
+PACKAGES = [
+    "boto3",
+    "obstore",
+    "pytest",
+    "pytest-gpuexp",
+    "pytest-xdist",
+    "torch",
+    "hydra-core",
+    "submitit",
+    "ray",
+]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measure what is asked for; return 1 where a contender that is installed failed."""
-    names = [*WORKS, *(c.name for c in CONTENDERS if c.name not in WORKS)]
+    names = [*WORKS, *(c.name for c in CONTENDERS if c.name not in WORKS), STORAGE]
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument(
         "--only",
@@ -39,6 +50,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--json", type=Path, metavar="FILE", help="keep every figure in FILE")
     asked = parser.parse_args(arguments)
 
+    if asked.only == [STORAGE]:
+        print(_storage(quick=asked.quick))
+        return 0
     works = [work for work in WORKS if work in asked.only] or list(WORKS)
     contenders = [c for c in CONTENDERS if c.name in asked.only] or list(CONTENDERS)
     effort = QUICK if asked.quick else Effort()
@@ -50,8 +64,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
         asked.json.write_text(json.dumps(_document(sheet), indent=1) + "\n", encoding="utf-8")
     print(_heading(effort))
     print(render(sheet, contenders, works))
+    if not asked.only or STORAGE in asked.only:
+        print(f"\n{_storage(quick=asked.quick)}")
     broken = [f for f in figures if f.failure and not f.failure.startswith(NOT_INSTALLED)]
     return 1 if broken else 0
+
+
+def _storage(*, quick: bool) -> str:
+    # boto3 and a server: only where they are asked for.
+    from bench import storage
+
+    size = storage.Size(small=200, large_bytes=64 << 20) if quick else storage.Size()
+    return storage.run(size, rounds=1 if quick else 3)
 
 
 def _tell(line: str) -> None:

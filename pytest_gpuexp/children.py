@@ -81,7 +81,7 @@ def serve_one(channel: Channel, execute: Execute) -> None:
     # Without the snapshot nobody would enforce its timeout, or know which GPU it holds.
     processes.end_with_parent()
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    for number in (signal.SIGTERM, signal.SIGHUP):
+    for number in (signal.SIGTERM, signal.SIGHUP, processes.END_RUNS):
         signal.signal(number, signal.SIG_DFL)
     task = channel.wait()
     if task is None:

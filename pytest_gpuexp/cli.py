@@ -10,14 +10,17 @@ from collections.abc import Callable, Mapping, Sequence
 
 from pytest_gpuexp import doctor
 from pytest_gpuexp.commands import (
+    cancelling,
     checkup,
     deploy,
+    listing,
     model_downloads,
     plan,
     remote_results,
     run,
     secret_groups,
     serve,
+    showing,
     smoke_test,
     stage,
 )
@@ -53,6 +56,9 @@ def _parser(look: Callable[[Mapping[str, str]], doctor.Machine]) -> argparse.Arg
     parser.add_argument("--version", action="version", version=_version())
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     checkup.add(commands, look=look)
+    listing.add(commands)
+    showing.add(commands)
+    cancelling.add(commands)
     plan.add(commands)
     run.add(commands)
     stage.add(commands)

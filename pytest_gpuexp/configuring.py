@@ -62,6 +62,7 @@ def _read_settings(
         problems += _resume_only(config)
     backend, reason = _backend(config, value("backend"))
     timeout = _read("run-timeout", value, parse_duration, problems)
+    lease = _read("lease", value, parse_duration, problems)
     root = Path(config.rootpath)
     tiers: Mapping[str, Tier] = TIERS
     try:
@@ -77,6 +78,7 @@ def _read_settings(
         isolation=_read_isolation(value("isolation"), problems),
         storage=value("storage") or "results",
         run_timeout=timeout,
+        lease_seconds=lease or Settings().lease_seconds,
         stub=stub,
         dry_run=bool(config.getoption("gpuexp_dry_run", False)),
         resume=resume and not stub,

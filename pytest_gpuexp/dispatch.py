@@ -14,7 +14,8 @@ _CANCEL_SECONDS = 0.1
 class Dispatch:
     """One session's way of a list of attempts through a backend.
 
-    ``flying`` are the attempts in the backend's hands, by job.
+    ``flying`` are the attempts in the backend's hands, by job, and ``told`` the keys of those whose
+    handles were told after their submit.
     """
 
     def __init__(
@@ -30,10 +31,11 @@ class Dispatch:
         ``on_handle`` learns what finds an attempt again, as soon as the backend knows.
         """
         self._backend = backend
-        self._most = parallelism + backend.lookahead
+        self._parallelism = parallelism
         self._on_handle = on_handle
         self._poll_seconds = poll_seconds
         self.flying: dict[Job, Attempt] = {}
+        self.told: set[str] = set()
 
     def run(self, attempts: Iterable[Attempt]) -> Iterator[Sequence[tuple[Attempt, Outcome]]]:
         """Submit ``attempts`` in order, and yield what has ended; empty now and then, as a tick.
@@ -43,7 +45,7 @@ class Dispatch:
         waiting = iter(attempts)
         exhausted = False
         while True:
-            while not exhausted and len(self.flying) < self._most:
+            while not exhausted and len(self.flying) < self._most():
                 attempt = next(waiting, None)
                 if attempt is None:
                     exhausted = True
@@ -70,7 +72,11 @@ class Dispatch:
         told = [one for one in self.flying.values() if one.key in handles] if handles else []
         for attempt in told:
             self._on_handle(attempt, handles[attempt.key])
+            self.told.add(attempt.key)
         return [attempt.key for attempt in told]
+
+    def _most(self) -> int:
+        return self._parallelism + self._backend.lookahead
 
     def cancel(self) -> list[tuple[Attempt, Outcome]]:
         """End what is in flight, and return how each attempt ended; waits about six seconds."""

@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 
 import yaml
 
+from pytest_gpuexp import sealing
 from pytest_gpuexp.errors import RecordInvalid
 from pytest_gpuexp.plain import plain
 from pytest_gpuexp.records import ExperimentResult, Plain
@@ -166,7 +167,8 @@ def dump_record(result: ExperimentResult, provenance_text: bytes = b"") -> bytes
     Raises:
         UsageProblems: see ``record_to_plain``.
     """
-    return _emit(record_to_plain(result, with_provenance=not provenance_text)) + provenance_text
+    record = _emit(record_to_plain(result, with_provenance=not provenance_text))
+    return sealing.sealed(record + provenance_text)
 
 
 def read_record(data: bytes | str, place: str = "record") -> ExperimentResult:
@@ -175,7 +177,9 @@ def read_record(data: bytes | str, place: str = "record") -> ExperimentResult:
     Raises:
         RecordInvalid: see ``load`` and ``record_from_plain``.
     """
-    return record_from_plain(load(data, place=place), place=place)
+    result = record_from_plain(load(data, place=place), place=place)
+    sealing.check(data, place)  # last: what else is wrong with a record says more
+    return result
 
 
 def _emit(data: Plain) -> bytes:

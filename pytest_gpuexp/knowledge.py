@@ -57,12 +57,11 @@ class Knowledge:
         self.kept[spec.run_id] = self._read[spec.run_id]
         return self.kept[spec.run_id]
 
-    def on_their_way(self, specs: Sequence[RunSpec]) -> dict[str, str]:
-        """Return what finds those of ``specs`` that were begun and have no record, by run id."""
-        found: dict[str, str] = {}
-        for spec in specs:
-            found.update(self.ledger(spec.experiment_id).handles([spec.run_id]))
-        return found
+    def adopt(self, result: ExperimentResult, *, same_code: bool) -> None:
+        """Know how a run ended that another session has made meanwhile."""
+        self._read[result.run_id] = self.kept[result.run_id] = result
+        if same_code:
+            self.vouched.add(result.run_id)
 
     def intents(self, specs: Iterable[RunSpec], *, backend: str) -> dict[str, Intent]:
         """Return the attempts of ``specs`` that ``backend`` was given and that have no record."""
@@ -71,17 +70,13 @@ class Knowledge:
             found.update(self.ledger(spec.experiment_id).intents([spec.run_id]))
         return {run_id: intent for run_id, intent in found.items() if intent.backend == backend}
 
-    def forget(self) -> None:
-        """Look at the storage anew: others have written to it."""
-        self._ledgers.clear()
-        self._read.clear()
-
     def review(self, specs: Sequence[RunSpec]) -> Known:
         """Return what is stored of one experiment's ``specs``, unreadable or not."""
         if not specs:
             return Known()
         ledger = self.ledger(specs[0].experiment_id)
         wanted = [spec.run_id for spec in specs]
+        ledger.look_for_claims(wanted)
         records, unreadable = ledger.glances(wanted)
         ledger.index.save()
         return Known(records=records, unreadable=unreadable, begun=ledger.begun(wanted))

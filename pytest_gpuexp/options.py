@@ -29,6 +29,7 @@ _CHOICES = {
 }
 _REGISTRY_HELP = "take sub-experiments and thresholds from this plan (research_plan.yaml)"
 _RERUN_HELP = "with --resume: of what has ended run again failed, stale, or all"
+_LEASE_HELP = "after what silence a session of another machine is gone (default: 60s)"
 _FLAGS = {
     "resume": "keep what is done, run the rest, and say why",
     "any-code": "with --resume: keep results of other code too",
@@ -76,6 +77,7 @@ def add_options(parser: pytest.Parser) -> None:
     group.addoption(
         "--gpuexp-rerun", dest="gpuexp_rerun", choices=RERUNS, default=None, help=_RERUN_HELP
     )
+    parser.addini("gpuexp_lease", help=_LEASE_HELP, default=None)
     group.addoption("--gpuexp-stage", dest="gpuexp_stage", metavar="FILE", help=_STAGE_HELP)
     for name, text in _CHOICES.items():
         dest, some = destination(name), {"action": "append", "metavar": "ID", "default": []}

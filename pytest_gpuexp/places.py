@@ -27,11 +27,10 @@ from pytest_gpuexp.protocols import Backend, Storage
 from pytest_gpuexp.publishing import Publisher, open_spool, publish_leftovers
 from pytest_gpuexp.records import Attempt, Job, RunSpec
 from pytest_gpuexp.settings import Settings
-from pytest_gpuexp.storage.access import SCHEME, split_url
 from pytest_gpuexp.storage.local import LocalStorage
+from pytest_gpuexp.storage.opening import STUB_FOLDER, open_storage
 from pytest_gpuexp.storage.tigris import TigrisStorage
 
-STUB_FOLDER = ".stub"
 _OURS = (LocalBackend, InProcessBackend, ModalBackend)  # they keep the files of runs in a folder
 
 
@@ -57,6 +56,11 @@ class Places:
         self._told_texts: list[str] = []
         self._told = 0
         self._own_process: OwnProcess | None = None
+
+    @property
+    def look_seconds(self) -> float:
+        """How long to wait between two looks at what others write into the storage."""
+        return 0.2 if isinstance(self.storage, LocalStorage) else 2.0
 
     @property
     def started(self) -> bool:
@@ -184,6 +188,11 @@ class Places:
             publisher = Publisher(self._workplace, self.storage)
             self._told_texts += publish_leftovers(publisher)
 
+    def publish(self, name: str) -> None:
+        """Bring the record ``name`` to the storage, where a dead session left it in our spool."""
+        if self._workplace is not self.storage and self._workplace.exists(name):
+            Publisher(self._workplace, self.storage).attempt(name)
+
     def notices(self) -> list[str]:
         """Return what backend and storage have to tell since the last call."""
         notices: Sequence[str] = getattr(self._backend, "notices", ())
@@ -247,8 +256,9 @@ class Places:
                 f"storage {url!r} is not known here. Use a folder, as --storage=results, or offer "
                 "the storage by the hook pytest_gpuexp_make_storage."
             )
-        if self._settings.stub and isinstance(storage, LocalStorage):
-            return LocalStorage(storage.folder / STUB_FOLDER)
+        folder = storage.folder if isinstance(storage, LocalStorage) else None
+        if self._settings.stub and folder is not None and folder.name != STUB_FOLDER:
+            return LocalStorage(folder / STUB_FOLDER)  # a hook's, which knows of no rehearsals
         return storage
 
     def _make_backend(self) -> Backend:
@@ -267,11 +277,7 @@ class Places:
     @pytest.hookimpl(trylast=True)
     def pytest_gpuexp_make_storage(self, url: str, settings: Settings) -> Storage | None:
         """Make a bucket of ``s3://``, and a folder of this machine of every text that is no URL."""
-        if url.startswith(SCHEME):
-            bucket, prefix = split_url(url)
-            stub = STUB_FOLDER if settings.stub else ""
-            return TigrisStorage(bucket, prefix="/".join(filter(None, (prefix, stub))))
-        return None if "://" in url else LocalStorage(settings.invocation_dir / url)
+        return open_storage(url, folder=settings.invocation_dir, stub=settings.stub)
 
     @pytest.hookimpl(trylast=True)
     def pytest_gpuexp_make_backend(self, name: str, settings: Settings) -> Backend | None:

@@ -13,6 +13,7 @@ Fingerprint = Mapping[str, str]  # file -> digest
 
 ADOPTED = "taken over, begun"
 NEW, KEPT, FAILED, UNREADABLE = "new", "kept", "failed before", "unreadable record"
+RUNNING, SINCE = "running: ", ", since "
 _CRASHED = ("failed", "timeout", "oom")
 _SHOWN_FILES = 3
 
@@ -32,18 +33,20 @@ class Known:
 
     ``records`` are the newest ones, ``unreadable`` the files of those that cannot be read, and
     ``begun`` names runs of which an attempt was begun that has left no record. ``elsewhere`` are
-    those of them whose attempt may be under way or have ended unseen, with the time of its begin.
+    those of them whose attempt may be under way or have ended unseen, with the time of its begin;
+    ``running`` tells of those that other sessions have under way where, and since when.
     """
 
     records: Mapping[str, Glance] = field(default_factory=dict)
     unreadable: Mapping[str, str] = field(default_factory=dict)
     begun: Collection[str] = ()
+    running: Mapping[str, str] = field(default_factory=dict)
     elsewhere: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Planned:
-    """What becomes of one run: it is kept, or it is run for some ``reason``.
+    """What becomes of one run: it is kept, left to others, or it is run for some ``reason``.
 
     ``same_code`` says whether what is kept comes of the code as it is now.
     """
@@ -76,7 +79,9 @@ def make_plan(
     plan = []
     for spec in specs:
         record = known.records.get(spec.run_id)
-        if spec.run_id in known.elsewhere:
+        if spec.run_id in known.running:
+            plan.append(Planned(spec=spec, reason=f"{RUNNING}{known.running[spec.run_id]}"))
+        elif spec.run_id in known.elsewhere:
             reason = f"{ADOPTED} {known.elsewhere[spec.run_id]}"
             plan.append(Planned(spec=spec, reason=reason))
         elif spec.run_id in known.unreadable:

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from pytest_gpuexp import figures
-from pytest_gpuexp.plan import KEPT
+from pytest_gpuexp.plan import KEPT, RUNNING, SINCE
 from pytest_gpuexp.records import RunSpec
 
 
@@ -33,9 +33,12 @@ def resumption_lines(
     """
     if not resumption:
         return []
-    why = Counter(reason for _, reason in resumption)
+    why = Counter(reason.partition(SINCE)[0] for _, reason in resumption)
     kept, total = why.pop(KEPT, 0), len(resumption)
-    head = f"resume: {kept} of {_count(total, 'run')} kept, {total - kept} to run"
+    running = sum(count for reason, count in why.items() if reason.startswith(RUNNING))
+    elsewhere = f" {running} running," if running else ""
+    left = total - kept - running
+    head = f"resume: {kept} of {_count(total, 'run')} kept,{elsewhere} {left} to run"
     if every_run:
         return [head, *(f"  {figures.clean(f'{name}  {reason}')}" for name, reason in resumption)]
     return [head, *(f"  {count} {figures.clean(reason)}" for reason, count in why.items())]

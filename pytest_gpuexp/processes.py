@@ -11,6 +11,8 @@ import time
 from collections.abc import Collection
 from pathlib import Path
 
+END_RUNS = getattr(signal, "SIGUSR1", signal.SIGTERM)
+"""What tells a snapshot to end its runs and record them as cancelled."""
 _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
 _ROUNDS = 100

@@ -14,8 +14,12 @@ class Backend(Protocol):
     """A place where attempts are executed."""
 
     name: str
-    lookahead: int
-    """How many attempts it wants to hold beyond those that execute, to start them at once."""
+
+    @property
+    def lookahead(self) -> int:
+        """How many attempts it wants to hold now beyond those that execute, to start at once."""
+        ...
+
     handle: str
     """What finds its attempts again and is known before they are submitted; "" where nothing is."""
 
@@ -82,7 +86,7 @@ class Storage(Protocol):
         ...
 
     def list(self, prefix: str) -> Iterator[str]:
-        """Yield the names directly below the folder ``prefix``, in no order."""
+        """Yield the names directly below the folder ``prefix``, in no order; "" is the root."""
         ...
 
     def exists(self, name: str) -> bool:

@@ -19,6 +19,7 @@ from pytest_gpuexp.storage.local import LocalStorage
 
 ARTIFACTS = "artifacts-by-sha256"
 THREADS = 16
+_SMALL = 1 << 20  # bytes that are rather sent in vain than asked for
 
 
 class Publisher:
@@ -45,15 +46,17 @@ class Publisher:
             if not path.name.startswith(".writing-")
         )
 
-    def publish(self, name: str) -> None:
+    def publish(self, name: str, result: ExperimentResult | None = None) -> None:
         """Publish the attempt whose record is ``name``: the record last, when all else is there.
+
+        ``result`` is what the record says, where that is known: it need not be parsed then.
 
         Raises:
             StorageError: something could not be published; all of it stays in the spool.
         """
         try:
             record = self._spool.read(name)
-            result = documents.read_record(record, name)
+            result = result or documents.read_record(record, name)
             folder = self._spool.path(_run_folder(result))
             for path in _plain_files(folder):
                 self._storage.upload_file(path, f"{_run_folder(result)}/{path.name}")
@@ -74,10 +77,10 @@ class Publisher:
         shutil.rmtree(folder, ignore_errors=True)
         self._spool.delete(name)
 
-    def attempt(self, name: str) -> str:
+    def attempt(self, name: str, result: ExperimentResult | None = None) -> str:
         """Publish as ``publish`` does; return why it could not be, "" where it is published."""
         try:
-            self.publish(name)
+            self.publish(name, result)
         except (GpuexpError, OSError) as error:
             return str(error)
         return ""
@@ -94,16 +97,26 @@ class Publisher:
         with self._sending[sha]:  # the same bytes are sent once
             if sha in self._sent:
                 return
-            with path.open("rb") as file:
-                if hashlib.file_digest(file, "sha256").hexdigest() != sha:
-                    raise StorageError(
-                        f"{path} has changed since its run ended, so it cannot be published. "
-                        "Run it again."
-                    )
-            name = f"{ARTIFACTS}/{sha}"
-            if not self._storage.exists(name):
-                self._storage.upload_file(path, name)
+            self._send(path, sha)
             self._sent.add(sha)
+
+    def _send(self, path: Path, sha: str) -> None:
+        """Put the bytes of ``path`` under their sha256, unless they are there."""
+        name, small = f"{ARTIFACTS}/{sha}", path.stat().st_size <= _SMALL
+        if small:
+            data = path.read_bytes()
+            digest = hashlib.sha256(data).hexdigest()
+        else:
+            with path.open("rb") as file:
+                digest = hashlib.file_digest(file, "sha256").hexdigest()
+        if digest != sha:
+            raise StorageError(
+                f"{path} has changed since its run ended, so it cannot be published. Run it again."
+            )
+        if small:  # one request says that it was absent, and sends it
+            self._storage.write_if_absent(name, data)
+        elif not self._storage.exists(name):
+            self._storage.upload_file(path, name)
 
     def _remove(self, name: str) -> None:
         if self._spool.exists(name):

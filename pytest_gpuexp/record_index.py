@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Mapping
-from dataclasses import MISSING, fields
+from collections.abc import Collection, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import MISSING, fields, replace
 from typing import Any
 
 from pytest_gpuexp import documents
 from pytest_gpuexp.errors import StorageError
+from pytest_gpuexp.heads import read_head
 from pytest_gpuexp.plan import Glance
 from pytest_gpuexp.protocols import Storage
 from pytest_gpuexp.records import Artifact, Assertion, ExperimentResult
 from pytest_gpuexp.schema import VERSION
+from pytest_gpuexp.storage.local import LocalStorage
 
+_THREADS = 16
 _OUTSIDE = {"provenance", "fingerprint"}  # left out, and kept once for many records
 _DEFAULTS = {
     field.name: None if field.default is MISSING else field.default
@@ -38,6 +42,8 @@ class RecordIndex:
         # A glance of each record, and the rest of it as JSON, which is seldom asked for.
         self._glances: dict[str, Glance] = {}
         self._texts: dict[str, str] = {}
+        self._fetched: dict[str, bytes] = {}
+        self._fingerprints: dict[str, Mapping[str, str]] = {}
         self._load()
         gone = self._glances.keys() - set(names)
         for name in gone:
@@ -51,8 +57,35 @@ class RecordIndex:
             RecordInvalid: see ``documents.read_record``.
         """
         if name not in self._glances:
-            self.add(name, documents.read_record(self._storage.read(name), name))
+            self._know(name, self._fetched.pop(name, b"") or self._storage.read(name))
         return self._glances[name]
+
+    def fetch(self, names: Iterable[str]) -> None:
+        """Read those of the records ``names`` that are not known, several at a time.
+
+        A folder gives its files as quickly one after the other, when they are asked for.
+        """
+        unknown = [name for name in names if name not in self._glances]
+        if len(unknown) > 1 and not isinstance(self._storage, LocalStorage):
+            with ThreadPoolExecutor(_THREADS, thread_name_prefix="gpuexp-fetch") as pool:
+                self._fetched = dict(
+                    zip(unknown, pool.map(self._storage.read, unknown), strict=True)
+                )
+
+    def _know(self, name: str, data: bytes) -> None:
+        head = read_head(data)
+        if head is None:
+            self.add(name, documents.read_record(data, name))
+            return
+        # The rest is read when it is asked for: a plan over ten thousand runs asks for none.
+        self._glances[name], self._texts[name] = self._shared(head), ""
+        self._changed = True
+
+    def _shared(self, glance: Glance) -> Glance:
+        """Return ``glance`` with the fingerprint that equal ones have: it is compared once."""
+        key = _dump(glance.fingerprint)
+        known = self._fingerprints.setdefault(key, glance.fingerprint)
+        return replace(glance, fingerprint=known)
 
     def read(self, name: str) -> ExperimentResult:
         """Return the record ``name``, without its provenance where the index knows it.

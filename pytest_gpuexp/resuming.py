@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, cast
 
 import pytest
-from _pytest.skipping import evaluate_xfail_marks
 
+from pytest_gpuexp.claims import Claim, code_of
 from pytest_gpuexp.collection import ExperimentItem
+from pytest_gpuexp.elsewhere import Elsewhere
 from pytest_gpuexp.knowledge import Knowledge
 from pytest_gpuexp.origins import Origins
-from pytest_gpuexp.plan import Planned, make_plan
+from pytest_gpuexp.plan import SINCE, Known, Planned, make_plan
 from pytest_gpuexp.plan_lines import resumption_lines
-from pytest_gpuexp.records import ExperimentResult, RunSpec
+from pytest_gpuexp.records import RunSpec
+from pytest_gpuexp.retelling import kept_reports
 from pytest_gpuexp.runs import stop_where_asked
 from pytest_gpuexp.settings import Settings
 
@@ -32,8 +33,10 @@ class Resuming:
         *,
         origins: Origins,
         knowledge: Knowledge,
+        elsewhere: Elsewhere,
     ) -> None:
         """Plan nothing yet."""
+        self._elsewhere = elsewhere
         self.plan: list[Planned] = []
         self.reporting = False
         self._settings = settings
@@ -56,7 +59,7 @@ class Resuming:
             for specs in experiments.values()
             for planned in make_plan(
                 specs,
-                replace(self._knowledge.review(specs), elsewhere=self._elsewhere(specs)),
+                self._review(specs, fingerprints),
                 fingerprints,
                 any_code=self._settings.any_code,
                 rerun=self._settings.rerun,
@@ -68,7 +71,22 @@ class Resuming:
                 if planned.same_code:
                     self._knowledge.vouched.add(planned.spec.run_id)
 
-    def _elsewhere(self, specs: Sequence[RunSpec]) -> dict[str, str]:
+    def _review(
+        self, specs: Sequence[RunSpec], fingerprints: Mapping[tuple[str, str], Mapping[str, str]]
+    ) -> Known:
+        codes = {key: code_of(fingerprint) for key, fingerprint in fingerprints.items()}
+        ledger, running = self._knowledge.ledger(specs[0].experiment_id), {}
+        ledger.look_for_claims([spec.run_id for spec in specs])
+        for spec in specs:
+            if not ledger.was_recorded(spec.run_id):
+                code = codes[spec.experiment_id, spec.handler]
+                if claim := self._elsewhere.holder(spec.run_id, ledger, code=code):
+                    running[spec.run_id] = _told(claim)
+        return replace(
+            self._knowledge.review(specs), running=running, elsewhere=self._left_with_modal(specs)
+        )
+
+    def _left_with_modal(self, specs: Sequence[RunSpec]) -> dict[str, str]:
         if self._settings.backend != "modal":
             return {}
         intents = self._knowledge.intents(specs, backend="modal")
@@ -109,50 +127,5 @@ class Resuming:
             self.reporting = False
 
 
-def kept_reports(item: ExperimentItem, result: ExperimentResult) -> list[pytest.TestReport]:
-    """Return what pytest is told of a run whose stored ``result`` stands.
-
-    The last one is of the teardown, from which JUnit's file takes the metrics.
-    """
-    outcome, told, attributes = _outcome(item, result)
-    call = _report(item, result, "call" if result.status == "completed" else "run")
-    call.outcome, call.longrepr = outcome, told
-    vars(call).update(attributes, gpuexp={"status": result.status, "verdict": result.verdict})
-    return [call, _report(item, result, "teardown")]
-
-
-def _report(item: ExperimentItem, result: ExperimentResult, when: str) -> pytest.TestReport:
-    return pytest.TestReport(
-        nodeid=item.nodeid,
-        location=item.location,
-        keywords=dict.fromkeys(item.keywords, 1),
-        outcome="passed",
-        longrepr=None,
-        when=cast(Any, when),
-        duration=0.0,  # of this session
-        user_properties=list(result.metrics.items()),
-    )
-
-
-def _outcome(item: ExperimentItem, result: ExperimentResult) -> tuple[Any, Any, dict[str, str]]:
-    """Return outcome, explanation and further attributes of the report of ``result``."""
-    xfail = evaluate_xfail_marks(item)
-    if result.status == "completed" and result.verdict == "fail":
-        if xfail is not None or result.expected_failure is not None:
-            reason = xfail.reason if xfail is not None else result.expected_failure
-            return "skipped", _explained(result), {"wasxfail": str(reason)}
-        return "failed", _explained(result), {}
-    if result.status != "completed":
-        return "failed", _explained(result), {}
-    if xfail is None:
-        return "passed", None, {}
-    if xfail.strict:
-        return "failed", f"[XPASS(strict)] {xfail.reason}", {}
-    return "passed", None, {"wasxfail": xfail.reason}
-
-
-def _explained(result: ExperimentResult) -> str:
-    told = result.error_message or ""
-    if result.verdict != "fail":
-        told = f"{result.error_type}: {told}"
-    return f"{told}\nkept: attempt {result.attempt}, which ended {result.completed_at}"
+def _told(claim: Claim) -> str:
+    return f"{claim.backend} {claim.handle}".strip() + f"{SINCE}{claim.submitted_at}"

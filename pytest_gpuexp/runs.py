@@ -10,17 +10,21 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import pytest
 
-from pytest_gpuexp import documents, figures, glimpse, provenance, reporting, retrying
+from pytest_gpuexp import documents, glimpse, provenance, reporting
+from pytest_gpuexp.claiming import Claiming
 from pytest_gpuexp.collection import ExperimentItem
 from pytest_gpuexp.dispatch import Dispatch
+from pytest_gpuexp.elsewhere import Elsewhere
 from pytest_gpuexp.errors import StorageError
 from pytest_gpuexp.interruption import terminable
 from pytest_gpuexp.knowledge import Knowledge
-from pytest_gpuexp.moments import utc
+from pytest_gpuexp.moments import seconds
 from pytest_gpuexp.origins import Origins
 from pytest_gpuexp.places import Places
 from pytest_gpuexp.protocols import Backend, Display
-from pytest_gpuexp.records import UNFINISHED, Attempt, ExperimentResult, Outcome, RunSpec
+from pytest_gpuexp.records import Attempt, ExperimentResult, Outcome
+from pytest_gpuexp.repeating import Repeating
+from pytest_gpuexp.retelling import kept_reports
 from pytest_gpuexp.settings import Settings
 
 _LEARN_SECONDS = 0.05
@@ -41,8 +45,13 @@ class Runs:
         knowledge: Knowledge,
         display: Display,
         origins: Origins,
+        claiming: Claiming,
+        elsewhere: Elsewhere,
     ) -> None:
         """Start nothing; what ends is added to ``knowledge`` and shown by ``display``."""
+        self._claiming = claiming
+        self._elsewhere = elsewhere
+        self._by_run: dict[str, ExperimentItem] = {}
         self.dispatching = False
         self._config = config
         self._settings = settings
@@ -54,8 +63,7 @@ class Runs:
         self._backend: Backend | None = None
         self._counts: Counter[str] = Counter()
         self._adopted: set[str] = set()  # runs
-        self._taken_over: set[str] = set()  # their attempts of earlier sessions
-        self._tries: Counter[str] = Counter()
+        self._repeating = Repeating(claiming=claiming, display=display)
         self._refusal: StorageError | None = None
         self._done = 0
         self._total = 0
@@ -63,41 +71,83 @@ class Runs:
     def carry_out(self, session: pytest.Session, items: Sequence[ExperimentItem]) -> None:
         """Run ``items``, each reported as it ends; cancel what is in flight where it must stop.
 
+        Those that another session has under way are left to it, and run only where it is gone.
+
         Raises:
             pytest.Session.Failed: ``-x`` or ``--maxfail`` has its failures.
             pytest.Session.Interrupted: a plugin asked the session to stop.
         """
         self._total = len(items)
-        by_run = {item.spec.run_id: item for item in items}
+        self._by_run = {item.spec.run_id: item for item in items}
+        self._claiming.look(items)
+        self.dispatching = True
+        with terminable():
+            try:
+                left = [item for item in items if not self._claiming.is_elsewhere(item)]
+                while left or self._elsewhere.waiting:
+                    if left:
+                        self._dispatch(session, left)
+                    left = self._outwait(session)
+            finally:
+                self.dispatching = False
+                self._display.withdraw()
+
+    def _dispatch(self, session: pytest.Session, items: Sequence[ExperimentItem]) -> None:
         backend = self._open_backend(items)
         dispatch = Dispatch(
             backend, parallelism=self._places.parallelism, on_handle=self._keep_handle
         )
         self._adopt(items, dispatch)
-        self.dispatching = True
-        with terminable():
-            try:
-                if self._settings.detach:
-                    self._detach(dispatch, items, backend)
-                    return
-                for ended in dispatch.run(self._attempts(items, backend)):
-                    for attempt, outcome in ended:
-                        item = by_run[attempt.spec.run_id]
-                        again = self._again(session, item, attempt, outcome, backend)
-                        if again is None:
-                            self._finish(item, outcome)
-                        else:
-                            dispatch.submit(again)
-                    self._show_progress(by_run, backend)
-                    stop_where_asked(session)
-                if self._refusal is not None:
-                    raise self._refusal
-            except BaseException:
-                self._cancel(dispatch, by_run)
-                raise
-            finally:
-                self.dispatching = False
-                self._display.withdraw()
+        try:
+            if self._settings.detach:
+                self._detach(dispatch, items, backend)
+                return
+            for ended in dispatch.run(self._attempts(items, backend)):
+                for attempt, outcome in ended:
+                    item = self._by_run[attempt.spec.run_id]
+                    again = self._again(session, item, attempt, outcome, backend)
+                    if again is None:
+                        self._finish(item, outcome)
+                    for new in again or ():
+                        dispatch.submit(new)
+                self._show_progress(backend.running())
+                stop_where_asked(session)
+            if self._refusal is not None:
+                raise self._refusal
+        except BaseException:
+            self._cancel(dispatch)
+            raise
+
+    def _outwait(self, session: pytest.Session) -> list[ExperimentItem]:
+        """Wait for what others have under way; return what is nobody's any more, to be run here."""
+        if self._elsewhere.waiting:
+            self._display.withdraw()
+            self._display.notice(
+                f"{len(self._elsewhere.waiting)} of {self._total} runs are with another session, "
+                "or outlived it; their end is waited for (Ctrl-C leaves them alone)"
+            )
+        while self._elsewhere.waiting:
+            looked = self._elsewhere.look()
+            for result in looked.ended.values():
+                self._take_over(result)
+                stop_where_asked(session)
+            if looked.free:
+                return [self._by_run[run_id] for run_id in looked.free]
+            self._show_progress({})
+            time.sleep(self._places.look_seconds)
+        return []
+
+    def _take_over(self, result: ExperimentResult) -> None:
+        """Report how a run ended in the hands of another session."""
+        item = self._by_run[result.run_id]
+        self._done += 1
+        self._counts[reporting.category(result)] += 1
+        same_code = result.fingerprint == self._origins.fingerprint(item)
+        self._knowledge.adopt(result, same_code=same_code)
+        self._display.withdraw()
+        for report in kept_reports(item, result):
+            item.ihook.pytest_runtest_logreport(report=report)
+        self._display.run_finished(Outcome(result=result), done=self._done, total=self._total)
 
     def _open_backend(self, items: Sequence[ExperimentItem]) -> Backend:
         if self._backend is None:
@@ -116,24 +166,23 @@ class Runs:
             if item.spec.run_id in self._adopted:
                 continue
             try:
-                attempt = self._claim(item, item.spec, backend, self._restores(item.spec))
+                attempt = self._claiming.claim(item, handle=backend.handle)
             except StorageError as error:  # what runs already comes to its end, and is kept
                 self._refusal = error
                 return
-            yield attempt
+            if attempt is not None:
+                yield attempt
 
     def _detach(
         self, dispatch: Dispatch, items: Sequence[ExperimentItem], backend: Backend
     ) -> None:
         """Start all of ``items``, and see that what finds each again is written down."""
-        by_run = {item.spec.run_id: item for item in items}
-        known: set[str] = set()
         for attempt in self._attempts(items, backend):
             dispatch.submit(attempt)
-        while any(attempt.key not in known for attempt in dispatch.flying.values()):
-            known.update(dispatch.learn())
+        while any(attempt.key not in dispatch.told for attempt in dispatch.flying.values()):
+            dispatch.learn()
             for attempt, outcome in dispatch.collect(_LEARN_SECONDS):  # it could not be started
-                self._finish(by_run[attempt.spec.run_id], outcome)
+                self._finish(self._by_run[attempt.spec.run_id], outcome)
         left = len(dispatch.flying)
         runs = "1 run is" if left == 1 else f"{left} runs are"
         self._display.notice(
@@ -154,7 +203,7 @@ class Runs:
                 self._knowledge.ledger(specs[run_id].experiment_id).withdraw(attempt)
             else:
                 self._adopted.add(run_id)
-                self._taken_over.add(attempt.key)
+                self._repeating.taken_over.add(attempt.key)
                 dispatch.adopt(attempt, job)
 
     def _again(
@@ -164,51 +213,18 @@ class Runs:
         attempt: Attempt,
         outcome: Outcome,
         backend: Backend,
-    ) -> Attempt | None:
-        """Return the next attempt of a run whose ``attempt`` ended so, claimed; None for none."""
-        retries, result = item.handler.retries, outcome.result
-        if attempt.key in self._taken_over and result.status in UNFINISHED:
-            self._display.notice(f"{item.name} runs again: {result.error_message}")
-            return self._claim(item, item.spec, backend, self._restores(item.spec))
-        if retries is None or session.shouldfail or session.shouldstop:
-            return None
-        self._tries[result.run_id] += 1
-        tries = self._tries[result.run_id]
-        spec = retrying.next_spec(attempt.spec, retries, tries=tries, status=result.status)
-        if spec is None:
-            return None
+    ) -> list[Attempt] | None:
+        """Return what follows an ``attempt`` of ``item``; None where it has the last word."""
         try:
-            again = self._claim(item, spec, backend, [*attempt.restores, attempt.number])
+            again = self._repeating.again(
+                session, item, attempt, outcome.result, handle=backend.handle
+            )
         except StorageError as error:
             self._refusal = error
             return None
-        self._ended(outcome)
-        why = figures.first_line(result.error_message or "")
-        self._display.notice(
-            retrying.told(spec, retries, tries=tries, status=result.status, why=why)
-        )
+        if again is not None and attempt.key not in self._repeating.taken_over:
+            self._ended(outcome)
         return again
-
-    def _restores(self, spec: RunSpec) -> Sequence[int]:
-        """Return the attempts of earlier sessions that the first one of this may go on from."""
-        if not self._settings.resume:
-            return ()
-        return self._knowledge.ledger(spec.experiment_id).interrupted(spec.run_id)
-
-    def _claim(
-        self, item: ExperimentItem, spec: RunSpec, backend: Backend, restores: Sequence[int]
-    ) -> Attempt:
-        return self._knowledge.ledger(spec.experiment_id).claim(
-            spec,
-            backend=self._settings.backend,
-            handle=backend.handle,
-            submitted_at=utc(time.time()),
-            stub=self._settings.stub,
-            marks=[(mark.name, mark.args, mark.kwargs) for mark in item.added_marks()],
-            fingerprint=self._origins.fingerprint(item),
-            restores=restores,
-            any_code=self._settings.any_code,
-        )
 
     def _keep_handle(self, attempt: Attempt, handle: str) -> None:
         self._knowledge.ledger(attempt.spec.experiment_id).submitted(attempt, handle)
@@ -237,33 +253,39 @@ class Runs:
             f"{result.error_message or 'its record or an artifact could not be written'}"
         )
 
-    def _show_progress(self, by_run: dict[str, ExperimentItem], backend: Backend) -> None:
+    def _show_progress(self, ages: Mapping[str, float]) -> None:
+        """Show what runs, here (``ages`` in seconds by attempt) and in other sessions."""
         for notice in self._places.notices():
             self._display.notice(notice)
-        ages = backend.running()
-        keys = {by_run[key.rpartition(".")[0]].name: key for key in ages}
+        keys = {self._by_run[key.rpartition(".")[0]].name: key for key in ages}
+        now, others = time.time(), {}
+        for run_id, claim in self._elsewhere.waiting.items():
+            began = seconds(claim.submitted_at, default=now)
+            others[f"{self._by_run[run_id].name} (another session)"] = max(0.0, now - began)
 
         def said(name: str) -> str:
+            if name not in keys:
+                return ""
             run_id, _, number = keys[name].rpartition(".")
-            attempt = Attempt(spec=by_run[run_id].spec, number=int(number))
+            attempt = Attempt(spec=self._by_run[run_id].spec, number=int(number))
             return glimpse.latest(self._places.folder_of(attempt))
 
         self._display.progress(
             done=self._done,
             total=self._total,
-            running={name: ages[key] for name, key in keys.items()},
+            running={**{name: ages[key] for name, key in keys.items()}, **others},
             counts=self._counts,
             said=said,
         )
 
-    def _cancel(self, dispatch: Dispatch, by_run: Mapping[str, ExperimentItem]) -> None:
+    def _cancel(self, dispatch: Dispatch) -> None:
         ended = 0
         for attempt, outcome in dispatch.cancel():
             if not outcome.result.started_at:
                 with contextlib.suppress(StorageError):  # a claim that stays costs a number
                     self._knowledge.ledger(attempt.spec.experiment_id).withdraw(attempt)
             elif outcome.result.status != "cancelled":  # it came to its own end meanwhile
-                self._finish(by_run[outcome.result.run_id], outcome)
+                self._finish(self._by_run[outcome.result.run_id], outcome)
             else:
                 ended += 1
                 self._knowledge.take(outcome.result)

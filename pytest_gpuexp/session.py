@@ -3,28 +3,29 @@
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from pytest_gpuexp import choosing, registry, reporting, results, retrying, staging, survivors
+from pytest_gpuexp import choosing, registry, reporting, results, retrying, staging
+from pytest_gpuexp.claiming import Claiming
 from pytest_gpuexp.closing import Closing
 from pytest_gpuexp.collection import ExperimentItem, ExperimentModule, Kit
 from pytest_gpuexp.configuring import read_options
+from pytest_gpuexp.elsewhere import Elsewhere
 from pytest_gpuexp.errors import WorkerMayNotDispatch
 from pytest_gpuexp.judging import Judge
 from pytest_gpuexp.knowledge import Knowledge
 from pytest_gpuexp.origins import Origins
 from pytest_gpuexp.places import Places
+from pytest_gpuexp.presence import Presence, make_owner
 from pytest_gpuexp.protocols import Display
 from pytest_gpuexp.records import ExperimentResult, RunSpec
 from pytest_gpuexp.resuming import Resuming
 from pytest_gpuexp.runs import Runs
-
-_LOOK_SECONDS = 0.2  # between two looks at whether another session's runs have ended
+from pytest_gpuexp.storage.local import LocalStorage
 
 
 class Controller:
@@ -58,9 +59,26 @@ class Controller:
         self._places = places = Places(config, self.settings)
         durable = self.settings.backend not in ("local", "in-process")
         resume = self.settings.resume
-        self._knowledge = knowledge = Knowledge(places.storage, durable=durable, indexed=resume)
+        # A bucket is asked once for the index, and ten thousand times where there is none.
+        indexed = resume or not isinstance(places.storage, LocalStorage)
+        self._knowledge = knowledge = Knowledge(places.storage, durable=durable, indexed=indexed)
         origins = Origins(config.rootpath)
-        self._resuming = Resuming(self.settings, origins=origins, knowledge=knowledge)
+        self._presence = presence = Presence(
+            places.storage, owner=make_owner(), lease_seconds=self.settings.lease_seconds
+        )
+        elsewhere = Elsewhere(
+            presence, any_code=resume and self.settings.any_code, publish=places.publish
+        )
+        self._resuming = Resuming(
+            self.settings, origins=origins, knowledge=knowledge, elsewhere=elsewhere
+        )
+        claiming = Claiming(
+            self.settings,
+            knowledge=knowledge,
+            origins=origins,
+            presence=presence,
+            elsewhere=elsewhere,
+        )
         self._runs = Runs(
             config,
             self.settings,
@@ -68,6 +86,8 @@ class Controller:
             knowledge=knowledge,
             display=display,
             origins=origins,
+            claiming=claiming,
+            elsewhere=elsewhere,
         )
         self._closing = Closing(
             config,
@@ -153,22 +173,7 @@ class Controller:
     def _plan(self, items: Sequence[ExperimentItem]) -> None:
         """Decide which of ``items`` are kept, where the session resumes."""
         if self.settings.resume and items and not self._places.judges_only:
-            self._outwait([item.spec for item in items])
             self._resuming.make_plan(items)
-
-    def _outwait(self, specs: Sequence[RunSpec]) -> None:
-        """Let runs of other sessions come to their end first: nothing is run twice."""
-        alive = survivors.surviving((found := self._knowledge.on_their_way(specs)).values())
-        if not alive or self._only_plans:
-            return
-        runs = sum(handle in alive for handle in found.values())
-        self._display.notice(
-            f"{runs} of {len(specs)} runs are with another session, or outlived it; "
-            "their end is waited for (Ctrl-C leaves them alone)"
-        )
-        survivors.outwait(alive, sleep=time.sleep, every=_LOOK_SECONDS)
-        self._knowledge.forget()
-        self._places.publish_leftovers()
 
     @property
     def _output(self) -> dict[str, Any]:
@@ -275,6 +280,7 @@ class Controller:
         """Write ``results.yaml``, and let no session pass that has evaluated nothing."""
         if self._places.started:
             self._places.close()
+        self._presence.end()
         if not self._leaves_judging and not self._only_plans and not self._in_xdist_worker:
             self._closing.conclude(session, self._modules)
             self._closing.settle(session)

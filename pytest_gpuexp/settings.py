@@ -28,6 +28,7 @@ class Settings:
     storage: str = "results"
     run_timeout: float | None = None
     grace_seconds: float = 5.0
+    lease_seconds: float = 60.0  # of silence, after which a session of another machine is gone
     stub: bool = False
     dry_run: bool = False
     resume: bool = False  # never in stub mode

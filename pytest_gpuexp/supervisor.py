@@ -48,8 +48,13 @@ class Supervisor:
         clock: Callable[[], float],
         wall_clock: Callable[[], float],
         on_order: Callable[[Message], None],
+        alarm: int | None = None,
     ) -> None:
-        """Serve ``control``; ``launch`` makes a waiting child, ``settle`` speaks for a dead one."""
+        """Serve ``control``; ``launch`` makes a waiting child, ``settle`` speaks for a dead one.
+
+        Whatever is written to the pipe ``alarm`` ends all runs, as their session's cancelling does.
+        """
+        self._alarm = alarm
         self._control = control
         self._launch = launch
         self._settle = settle
@@ -61,6 +66,8 @@ class Supervisor:
         self._on_order = on_order
         self._selector = selectors.DefaultSelector()
         self._selector.register(control, selectors.EVENT_READ, None)
+        if alarm is not None:
+            self._selector.register(alarm, selectors.EVENT_READ, None)
         self._waiting: deque[Message] = deque()
         self._spares: list[Child] = []
         self._running: dict[str, Running] = {}
@@ -94,13 +101,18 @@ class Supervisor:
         return [self._control.fileno(), *(number for number in mine if number >= 0)]
 
     def _attend(self, source: Any, data: tuple[Literal["report", "end"], Child] | None) -> None:
-        if data is None:
+        if data is not None:
+            self._attend_child(*data)
+        elif source == self._alarm:
+            os.read(source, 1)
+            self._cancel({*self._running, *(task["job"] for task in self._waiting)})
+        else:
             for message in self._control.receive():
                 self._obey(message)
             if self._control.closed and not self._leaving:
                 self._leave()
-            return
-        kind, child = data
+
+    def _attend_child(self, kind: Literal["report", "end"], child: Child) -> None:
         job = next((key for key, run in self._running.items() if run.child is child), None)
         if job is None:
             if kind == "end":

@@ -87,6 +87,8 @@ class Worker:
     def _supervise(self) -> None:
         for number in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM):
             signal.signal(number, signal.SIG_IGN)
+        reader, writer = os.pipe()
+        signal.signal(processes.END_RUNS, lambda *_: os.write(writer, b"x") and None)
         processes.adopt_orphans()  # what a run leaves behind comes to us, and is ended
         from_greeting = self._greeting
         self._supervisor = Supervisor(
@@ -99,6 +101,7 @@ class Worker:
             clock=time.monotonic,
             wall_clock=time.time,
             on_order=self._prepare,
+            alarm=reader,
         )
         self._supervisor.serve()
 

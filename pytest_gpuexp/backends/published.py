@@ -49,9 +49,16 @@ class PublishedBackend:
         self._uploads = Uploads(publisher.checkpoints, self._few, tell=tell)
         self._leave_at: float | None = None
         self.name = backend.name
-        # What is being published keeps no run from starting.
-        self.lookahead = backend.lookahead + THREADS if backend.lookahead else 0
         self.handle = backend.handle
+
+    @property
+    def lookahead(self) -> int:
+        """How many attempts to hold beyond those that execute: also those that are published.
+
+        What is being published keeps no run from starting, and no run is claimed long before.
+        """
+        ahead = self._backend.lookahead
+        return ahead + min(len(self._publishing), THREADS) if ahead else 0
 
     def submit(self, attempt: Attempt) -> Job:
         """Hand ``attempt`` on, after what it goes on from was fetched."""
@@ -75,7 +82,7 @@ class PublishedBackend:
             for job, outcome in self._backend.poll(running, timeout=patience).items():
                 if outcome.result.started_at and outcome.result.published:
                     name = recording.record_name(outcome.result)
-                    future = self._pool.submit(self._publisher.attempt, name)
+                    future = self._pool.submit(self._publisher.attempt, name, outcome.result)
                     self._publishing[job] = (outcome, future)
                 else:
                     done[job] = outcome  # it never began, or left no record

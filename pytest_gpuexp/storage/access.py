@@ -23,15 +23,23 @@ _NAMES: Mapping[str, tuple[str, ...]] = {
     "region": ("TMGG_TIGRIS_REGION", "AWS_REGION", "AWS_DEFAULT_REGION"),
     "addressing": ("TMGG_TIGRIS_ADDRESSING",),
     "patience": ("TMGG_TIGRIS_PATIENCE",),
+    "timeout": ("TMGG_TIGRIS_TIMEOUT",),
 }
-_DEFAULTS = {"endpoint": ENDPOINT, "region": "auto", "addressing": "virtual", "patience": "60"}
+_DEFAULTS = {
+    "endpoint": ENDPOINT,
+    "region": "auto",
+    "addressing": "virtual",
+    "patience": "60",
+    "timeout": "60",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Access:
     """All that a client of one bucket needs; the keys are in no repr.
 
-    ``patience`` is for how many seconds a failing server is asked again.
+    ``patience`` is for how many seconds a failing server is asked again, ``timeout`` how many
+    seconds of silence end a request.
     """
 
     bucket: str
@@ -42,6 +50,7 @@ class Access:
     region: str = "auto"
     addressing: Literal["virtual", "path"] = "virtual"
     patience: float = 60.0
+    timeout: float = 60.0
 
 
 def read_access(environ: Mapping[str, str], *, bucket: str | None) -> Access:
@@ -77,6 +86,7 @@ def read_access(environ: Mapping[str, str], *, bucket: str | None) -> Access:
         region=values["region"],
         addressing=cast(Literal["virtual", "path"], values["addressing"]),
         patience=float(values["patience"]),
+        timeout=float(values["timeout"]),
     )
 
 
@@ -112,6 +122,7 @@ def _problems(values: Mapping[str, str]) -> list[str]:
             "TMGG_TIGRIS_ENDPOINT is more than an address: write https://host:port, without user, "
             "key, question mark or blanks"
         )
-    if not re.fullmatch(r"\d+(\.\d+)?", values["patience"]):
-        problems.append("TMGG_TIGRIS_PATIENCE is no number of seconds")
+    for what in ("patience", "timeout"):
+        if not re.fullmatch(r"\d+(\.\d+)?", values[what]):
+            problems.append(f"TMGG_TIGRIS_{what.upper()} is no number of seconds")
     return problems

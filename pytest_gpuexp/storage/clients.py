@@ -29,7 +29,7 @@ class _Clients:
     def of(self, access: Access) -> Any:
         with self._lock:
             if access not in self._made:
-                self._made[access] = make_client(access, connect=5, read=60, attempts=3)
+                self._made[access] = make_client(access, connect=5, read=access.timeout, attempts=3)
             return self._made[access]
 
 

@@ -71,12 +71,12 @@ class LocalStorage:
 
     def list(self, prefix: str) -> Iterator[str]:
         """Yield the names directly below the folder ``prefix``; files on their way are left out."""
-        folder = self.path(prefix)
+        folder = self.path(prefix) if prefix else self.folder
         if folder.is_dir():
-            stem = prefix.rstrip("/")
+            stem = f"{prefix.rstrip('/')}/" if prefix else ""
             for name in os.listdir(folder):
                 if not name.startswith(".writing-"):
-                    yield f"{stem}/{name}"
+                    yield f"{stem}{name}"
 
     def exists(self, name: str) -> bool:
         """Return whether there is something under ``name``."""

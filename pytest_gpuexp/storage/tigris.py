@@ -104,10 +104,18 @@ class TigrisStorage:
 
     def list(self, prefix: str) -> Iterator[str]:
         """Yield the names directly below the folder ``prefix``, folders too."""
-        folder = f"{self._key(prefix)}/"
-        stem = prefix.rstrip("/")
+        folder = f"{self._key(prefix)}/" if prefix else self._prefix
+        stem = f"{prefix.rstrip('/')}/" if prefix else ""
         for name in self._call(lambda: self._names_below(folder)):
-            yield f"{stem}/{name.removeprefix(folder).rstrip('/')}"
+            yield f"{stem}{name.removeprefix(folder).rstrip('/')}"
+
+    def link(self, name: str, *, seconds: int) -> str:
+        """Return a link by which anybody can read ``name`` for ``seconds``; no request is made."""
+        arguments = {"Bucket": self.access.bucket, "Key": self._key(name)}
+        link: str = self._client().generate_presigned_url(
+            "get_object", Params=arguments, ExpiresIn=seconds
+        )
+        return link
 
     def exists(self, name: str) -> bool:
         """Return whether there is something under ``name``."""

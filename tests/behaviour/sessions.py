@@ -7,7 +7,7 @@ import subprocess
 import sys
 import textwrap
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -80,6 +80,19 @@ def environment(**changes: str | None) -> dict[str, str]:
     return {name: value for name, value in merged.items() if value is not None}
 
 
+def alone(arguments: Sequence[str]) -> dict[str, str]:
+    """Return what keeps other people's plugins, which cost half of a session, out of it.
+
+    xdist is there where ``arguments`` ask for it. That pytest finds us by itself the docs show,
+    whose pages are executed as their readers would.
+    """
+    xdist = ["xdist.plugin"] if any(word.startswith(("-n", "--dist")) for word in arguments) else []
+    return {
+        "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
+        "PYTEST_PLUGINS": ",".join(["pytest_gpuexp.plugin", *xdist]),
+    }
+
+
 def run(
     folder: Path,
     *arguments: str,
@@ -90,7 +103,7 @@ def run(
     done = subprocess.run(
         words(*arguments, cache=cache),
         cwd=folder,
-        env=environment(**(changes or {})),
+        env=environment(**{**alone(arguments), **(changes or {})}),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -108,7 +121,7 @@ def started(
     process = subprocess.Popen(
         words(*arguments),
         cwd=folder,
-        env=environment(**(changes or {})),
+        env=environment(**{**alone(arguments), **(changes or {})}),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

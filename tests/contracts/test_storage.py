@@ -169,6 +169,7 @@ def test_a_folder_of_a_folder_is_listed_by_its_name(storage: Storage) -> None:
     storage.write("e1/runs/a.1/log.txt", b"x")
 
     assert list(storage.list("e1")) == ["e1/runs"]
+    assert list(storage.list("")) == ["e1"]
 
 
 def test_more_names_than_a_page_holds_are_all_listed(storage: Storage) -> None:

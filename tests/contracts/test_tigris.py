@@ -18,7 +18,7 @@ from cryptography.x509.oid import NameOID
 from pytest_gpuexp.errors import StorageError
 from pytest_gpuexp.storage.tigris import TigrisStorage
 from tests import servers
-from tests.faults import Proxy, faulty
+from tests.faults.proxy import Proxy, faulty
 from tests.servers import BUCKET, Server
 
 MEGABYTE = 1 << 20

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import cast
@@ -11,7 +10,8 @@ from typing import cast
 import pytest
 
 from pytest_gpuexp import recording
-from pytest_gpuexp.errors import RecordInvalid, StorageError
+from pytest_gpuexp.claims import Owner, code_of
+from pytest_gpuexp.errors import RecordInvalid
 from pytest_gpuexp.ledger import Ledger
 from pytest_gpuexp.records import Attempt, Status
 from pytest_gpuexp.storage.local import LocalStorage
@@ -24,9 +24,18 @@ def storage(tmp_path: Path) -> LocalStorage:
 
 
 def claim(ledger: Ledger) -> Attempt:
-    return ledger.claim(
-        a_spec(), backend="local", handle="7:9", submitted_at="2026-10-01T00:00:00Z", stub=False
-    )
+    while True:
+        attempt = ledger.claim(
+            a_spec(),
+            backend="local",
+            handle="7:9",
+            submitted_at="2026-10-01T00:00:00Z",
+            stub=False,
+            owner=Owner(session="s1", machine="m1", process="5:6"),
+            fingerprint={"exp_e1.py": "1"},
+        )
+        if attempt is not None:
+            return attempt
 
 
 def test_attempts_are_numbered_on_over_sessions(storage: LocalStorage) -> None:
@@ -43,8 +52,34 @@ def test_a_claim_is_on_disk_at_once(storage: LocalStorage) -> None:
     assert storage.read(f"e1/jobs/{attempt.key}.yaml").decode() == (
         "run_id: exp_fit-0123456789abcdef\nattempt: 1\n"
         'name: "exp_fit[model.lr:0.1-seed:3]"\nbackend: "local"\n'
-        'submitted_at: "2026-10-01T00:00:00Z"\nhandle: "7:9"\n'
+        'submitted_at: "2026-10-01T00:00:00Z"\nsession: "s1"\nmachine: "m1"\nprocess: "5:6"\n'
+        f'code: "{code_of({"exp_e1.py": "1"})}"\nhandle: "7:9"\n'
     )
+
+
+def test_a_number_that_another_took_meanwhile_is_told_with_its_claim(storage: LocalStorage) -> None:
+    ledger = Ledger(storage, "e1")
+    mine = claim(Ledger(storage, "e1"))
+
+    late = ledger.claim(a_spec(), backend="b", handle="", submitted_at="", stub=False)
+    rival = ledger.newest_claim(a_spec().run_id)
+    then = ledger.claim(a_spec(), backend="b", handle="", submitted_at="", stub=False)
+
+    assert late is None
+    assert rival is not None
+    assert (rival.session, rival.key) == ("s1", mine.key)
+    assert then is not None
+    assert then.number == 2
+
+
+def test_a_claim_that_was_torn_or_taken_back_is_none(storage: LocalStorage) -> None:
+    storage.write("e1/jobs/torn.1.yaml", b"run_id: to")
+    storage.write("e1/jobs/odd.1.yaml", b"[1]\n")
+    storage.write("e1/jobs/gone.1.yaml", b"attempt: 1\n")
+    ledger = Ledger(storage, "e1")
+    storage.delete("e1/jobs/gone.1.yaml")
+
+    assert [ledger.newest_claim(one) for one in ("torn", "odd", "gone", "never")] == [None] * 4
 
 
 def test_sessions_that_claim_at_the_same_time_get_different_numbers(storage: LocalStorage) -> None:
@@ -79,7 +114,7 @@ def test_a_handle_that_comes_later_takes_the_place_of_the_first(storage: LocalSt
     ledger.submitted(attempt, "token:fc-1")
 
     run_id = attempt.spec.run_id
-    assert Ledger(storage, "e1").handles([run_id]) == {run_id: "token:fc-1"}
+    assert Ledger(storage, "e1").intents([run_id])[run_id].handle == "token:fc-1"
 
 
 def test_the_newest_record_speaks_for_a_run(storage: LocalStorage, tmp_path: Path) -> None:
@@ -108,18 +143,6 @@ def test_foreign_files_are_passed_over(storage: LocalStorage) -> None:
         storage.write(f"e1/records/{name}", b"")
 
     assert claim(Ledger(storage, "e1")).number == 1
-
-
-def test_a_storage_that_takes_nothing_ends_the_search_for_a_number(storage: LocalStorage) -> None:
-    class Taken(LocalStorage):
-        def write_if_absent(self, name: str, data: bytes, *, durable: bool = True) -> bool:
-            return False
-
-        def list(self, prefix: str) -> Iterator[str]:
-            return iter(())
-
-    with pytest.raises(StorageError, match="no attempt number is free for exp_fit-0123456789"):
-        claim(Ledger(Taken(storage.folder), "e1"))
 
 
 def test_an_attempt_that_was_broken_off_does_not_outrank_a_finished_one(

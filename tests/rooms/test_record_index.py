@@ -88,6 +88,22 @@ def test_what_is_known_need_not_be_read_at_all(storage: Counting, tmp_path: Path
     assert storage.reads == []
 
 
+def test_a_glance_leaves_the_rest_of_a_record_for_later(storage: Counting, tmp_path: Path) -> None:
+    name, result = stored(storage, tmp_path, fingerprint={"exp_e1.py": "0" * 16})
+    first = RecordIndex(storage, "e1", [name])
+    first.glance(name)
+    first.save()
+
+    second = RecordIndex(storage, "e1", [name])
+    glance, read = second.glance(name), second.read(name)
+    second.save()
+
+    assert glance.fingerprint == {"exp_e1.py": "0" * 16}
+    assert dataclasses.replace(read, provenance={}) == result
+    assert RecordIndex(storage, "e1", [name]).read(name) == result
+    assert storage.reads == [name, name]
+
+
 def test_a_record_that_is_gone_leaves_the_index(storage: Counting, tmp_path: Path) -> None:
     name, _ = stored(storage, tmp_path)
     index = RecordIndex(storage, "e1", [name])
@@ -118,7 +134,7 @@ def test_a_record_that_is_gone_leaves_the_index(storage: Counting, tmp_path: Pat
 def test_a_damaged_index_is_as_good_as_none(storage: Counting, tmp_path: Path, damage: Any) -> None:
     name, result = stored(storage, tmp_path, **FULL)
     index = RecordIndex(storage, "e1", [name])
-    index.glance(name)
+    index.read(name)
     index.save()
     text = storage.read(index_name("e1")).decode()
     storage.write(index_name("e1"), damage(text).encode())

@@ -8,6 +8,7 @@ import io
 import socket
 import struct
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -18,9 +19,10 @@ _DROPPED = {"transfer-encoding", "connection", "content-length", "date", "server
 class Proxy:
     """Passes requests on; each takes the next of ``faults``, and none where they are used up.
 
-    A fault is "" for none, "503", "reset" (before the request is passed on), or "lost" (the
-    request is carried out and its answer never comes). While ``away`` every request is reset, and
-    it is from the first one on for which ``leaves_at`` holds.
+    A fault is "" for none, "500" or "503", "reset" (before the request is passed on), "lost" (the
+    request is carried out and its answer never comes), "half" (the answer breaks off in its body),
+    "torn" (the server gets half of the body), or "hang" (no answer for ``hang_seconds``). While
+    ``away`` every request is reset, and it is from the first one on for which ``leaves_at`` holds.
     """
 
     def __init__(self, endpoint: str) -> None:
@@ -28,6 +30,7 @@ class Proxy:
         self.away = False
         self.leaves_at: Callable[[str], bool] = lambda request: False
         self.faults: list[str] = []
+        self.hang_seconds = 3.0
         self.seen: list[str] = []
         self.target = endpoint.removeprefix("http://")
         self._lock = threading.Lock()
@@ -66,10 +69,15 @@ class _Handler(http.server.BaseHTTPRequestHandler):
     def _pass_on(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         fault = self.proxy.next_fault(f"{self.command} {self.path}")
-        if fault == "503":
-            self._answer(503, [], b"")
+        if fault in ("500", "503"):
+            self._answer(int(fault), [], b"")
         elif fault == "reset":
             self._reset()
+        elif fault == "hang":
+            time.sleep(self.proxy.hang_seconds)
+            self._reset()
+        elif fault == "torn":
+            self._tear(body)
         else:
             answer = http.client.HTTPConnection(self.proxy.target, timeout=30)
             headers = {k: v for k, v in self.headers.items() if k.lower() != "expect"}
@@ -81,12 +89,18 @@ class _Handler(http.server.BaseHTTPRequestHandler):
                 self._reset()
                 return
             length = response.getheader("Content-Length") or "0"
-            self._answer(response.status, response.getheaders(), data, length)
+            self._answer(response.status, response.getheaders(), data, length, half=fault == "half")
 
     do_GET = do_PUT = do_HEAD = do_POST = do_DELETE = _pass_on
 
     def _answer(
-        self, status: int, headers: list[tuple[str, str]], data: bytes, length: str = "0"
+        self,
+        status: int,
+        headers: list[tuple[str, str]],
+        data: bytes,
+        length: str = "0",
+        *,
+        half: bool = False,
     ) -> None:
         self.send_response_only(status)
         for name, value in headers:
@@ -95,7 +109,18 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         head = self.command == "HEAD"
         self.send_header("Content-Length", length if head else str(len(data)))
         self.end_headers()
-        self.wfile.write(data)
+        self.wfile.write(data[: len(data) // 2] if half else data)
+        if half:
+            self._reset()
+
+    def _tear(self, body: bytes) -> None:
+        """Send the server a body that breaks off, and the client nothing."""
+        host, _, port = self.proxy.target.partition(":")
+        head = "".join(f"{name}: {value}\r\n" for name, value in self.headers.items())
+        request = f"{self.command} {self.path} HTTP/1.1\r\n{head}\r\n".encode()
+        with socket.create_connection((host, int(port)), timeout=5) as server:
+            server.sendall(request + body[: len(body) // 2])
+        self._reset()
 
     def _reset(self) -> None:
         linger = struct.pack("ii", 1, 0)
