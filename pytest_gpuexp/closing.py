@@ -10,13 +10,13 @@ from pytest_gpuexp import concluding, provenance, results
 from pytest_gpuexp.collection import ExperimentItem, ExperimentModule
 from pytest_gpuexp.conclusions import ExperimentReport, Judgement
 from pytest_gpuexp.errors import StorageError
+from pytest_gpuexp.halting import stop_where_asked
 from pytest_gpuexp.judging import RESULTS, Judge, Unreadable
 from pytest_gpuexp.knowledge import Knowledge
 from pytest_gpuexp.orders import Order
 from pytest_gpuexp.places import Places
 from pytest_gpuexp.protocols import Display
 from pytest_gpuexp.records import ExperimentResult, RunSpec
-from pytest_gpuexp.runs import stop_where_asked
 
 
 class Closing:
@@ -89,7 +89,8 @@ class Closing:
         if self._order is not None and not self._order.stage:
             return
         stage = self._order.stage if self._order else ""
-        results.write_results(self._places.storage, report, stage=stage)
+        name = results.write_results(self._places.storage, report, stage=stage)
+        self._places.leave_copy(name)
         self.reports.append(report)
         self._config.hook.pytest_gpuexp_stage_finished(report=report)
 

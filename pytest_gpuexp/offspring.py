@@ -56,3 +56,9 @@ class Leases(Protocol):
     def release(self, tokens: Sequence[str]) -> None:
         """Give ``tokens`` back."""
         ...
+
+
+def kind_of(task: Message) -> tuple[str, ...]:
+    """Return what distinguishes the handlers of tasks, and the names of their parameters."""
+    spec = task["attempt"]["spec"]
+    return (spec["path"], spec["function"], *spec["parameters"])

@@ -3,26 +3,22 @@
 from __future__ import annotations
 
 import contextlib
-import importlib.util
 import os
-import socket
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import pytest
 
-from pytest_gpuexp import costs, recording
+from pytest_gpuexp import recording, renting
 from pytest_gpuexp.backends.in_process import InProcessBackend
 from pytest_gpuexp.backends.local import LocalBackend
-from pytest_gpuexp.backends.modal_service import DEFAULT_TIER
 from pytest_gpuexp.backends.on_modal import ModalBackend
 from pytest_gpuexp.backends.published import PublishedBackend
 from pytest_gpuexp.collection import ExperimentItem
 from pytest_gpuexp.configuring import parallelism_of, xdist_workers
-from pytest_gpuexp.errors import BackendUnavailable, GpuexpError, StorageError, UsageProblems
+from pytest_gpuexp.errors import GpuexpError, StorageError, UsageProblems
 from pytest_gpuexp.greeting import make_greeting
 from pytest_gpuexp.own_process import OwnProcess
-from pytest_gpuexp.project import read_project
 from pytest_gpuexp.protocols import Backend, Storage
 from pytest_gpuexp.publishing import Publisher, open_spool, publish_leftovers
 from pytest_gpuexp.records import Attempt, Job, RunSpec
@@ -51,6 +47,7 @@ class Places:
         self.storage = self._make_storage()
         self.refused = False
         self._backend: Backend | None = None
+        self._first: Backend | None = None  # what ``close`` has let go
         self._published: PublishedBackend | None = None
         self._spooled: LocalStorage | None = None
         self._told_texts: list[str] = []
@@ -105,6 +102,11 @@ class Places:
         assert isinstance(self._backend, ModalBackend)  # no other tells the handles of calls
         return self._backend.adopt(attempt, handle)
 
+    def leave_copy(self, name: str) -> None:
+        """Let those who look at Modal's volume see the report ``name``, too."""
+        if isinstance(self._first, ModalBackend):
+            self._told_texts += filter(None, [self._first.leave(name, self.storage.read(name))])
+
     def folder_of(self, attempt: Attempt) -> Path:
         """Return where ``attempt`` keeps its files while it runs."""
         return self._workplace.path(recording.run_folder(attempt))
@@ -119,6 +121,7 @@ class Places:
         backend = self._published or self._backend
         if backend is not None:
             backend.close()
+            self._first = self._backend
             self._backend = self._published = None
 
     def check(self, specs: Iterable[RunSpec]) -> None:
@@ -137,38 +140,16 @@ class Places:
             ]
             if problems:
                 raise pytest.UsageError(str(UsageProblems("backend local", problems)))
-        self._check_budget(specs)
+        renting.check_budget(self._settings, specs)
         if self._config.option.collectonly or self.judges_only:
             return
         # One that resumes may need no worker, and of the local backend all is known.
         if not (self._settings.resume and self._settings.backend == "local"):
             backend = self._make_backend()
             if isinstance(backend, ModalBackend):
-                self._check_modal(backend, specs)
+                renting.check(backend, specs)
         if not self._settings.dry_run:
             self._make_storage_ready()  # what is left in the spool is published, not run again
-
-    def _check_budget(self, specs: Iterable[RunSpec]) -> None:
-        if self._settings.budget is None:
-            return
-        cost = costs.worst_case(
-            specs,
-            tiers=self._settings.tiers,
-            default=DEFAULT_TIER,
-            prices=read_project(self._settings.root).prices,
-        )
-        if cost > self._settings.budget:
-            raise pytest.UsageError(
-                f"these runs may cost ${cost:,.2f}, each at its time limit (GPUs alone), and "
-                f"--budget allows ${self._settings.budget:,.2f}. Run fewer, shorten them with "
-                "--run-timeout, choose a smaller --gpu, or allow more."
-            )
-
-    def _check_modal(self, backend: ModalBackend, specs: Iterable[RunSpec]) -> None:
-        try:
-            backend.check(specs)
-        except BackendUnavailable as error:
-            raise pytest.UsageError(str(error)) from None
 
     def _make_storage_ready(self) -> None:
         """Learn now whether the storage can be used, and publish what is left in the spool."""
@@ -292,7 +273,13 @@ class Places:
             )
             return InProcessBackend(self._own_process.execute)
         if name == "modal":
-            return self._make_modal(settings)
+            return renting.rent(
+                self._config,
+                settings,
+                workplace=self._workplace,
+                storage=self.storage,
+                parallelism=self.parallelism,
+            )
         if name != "local":
             return None
         share = max(1, len(self._workers)) if hasattr(self._config, "workerinput") else 1
@@ -308,33 +295,6 @@ class Places:
             on_checkpoint=self._saved,
         )
 
-    def _make_modal(self, settings: Settings) -> Backend:
-        if importlib.util.find_spec("modal") is None:
-            raise pytest.UsageError(
-                "--backend=modal needs the modal client: pip install 'pytest-gpuexp[modal]'"
-            )
-        workplace = self._workplace.folder
-        most = self.parallelism if settings.detach else None
-        return ModalBackend(
-            ephemeral=settings.modal_ephemeral,
-            max_containers=most,
-            project=read_project(settings.root),
-            root=settings.root,
-            greeting=make_greeting(self._config, settings, storage=workplace, parallelism=1),
-            storage=self._workplace,
-            storage_url=_anywhere(self.storage),
-            at_home=[workplace],
-        )
-
     def _saved(self, attempt: Attempt, checkpoint: str) -> None:
         if self._published is not None:
             self._published.saved(attempt, checkpoint)
-
-
-def _anywhere(storage: Storage) -> str:
-    """Return what names ``storage`` among those of all machines."""
-    return (
-        f"{socket.gethostname()}:{storage.url}"
-        if isinstance(storage, LocalStorage)
-        else storage.url
-    )

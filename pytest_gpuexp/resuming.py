@@ -10,13 +10,13 @@ import pytest
 from pytest_gpuexp.claims import Claim, code_of
 from pytest_gpuexp.collection import ExperimentItem
 from pytest_gpuexp.elsewhere import Elsewhere
+from pytest_gpuexp.halting import stop_where_asked
 from pytest_gpuexp.knowledge import Knowledge
 from pytest_gpuexp.origins import Origins
 from pytest_gpuexp.plan import SINCE, Known, Planned, make_plan
 from pytest_gpuexp.plan_lines import resumption_lines
 from pytest_gpuexp.records import RunSpec
 from pytest_gpuexp.retelling import kept_reports
-from pytest_gpuexp.runs import stop_where_asked
 from pytest_gpuexp.settings import Settings
 
 

@@ -15,7 +15,8 @@ from pytest_gpuexp.claiming import Claiming
 from pytest_gpuexp.collection import ExperimentItem
 from pytest_gpuexp.dispatch import Dispatch
 from pytest_gpuexp.elsewhere import Elsewhere
-from pytest_gpuexp.errors import StorageError
+from pytest_gpuexp.errors import BackendUnavailable, StorageError
+from pytest_gpuexp.halting import stop_where_asked
 from pytest_gpuexp.interruption import terminable
 from pytest_gpuexp.knowledge import Knowledge
 from pytest_gpuexp.moments import seconds
@@ -114,6 +115,8 @@ class Runs:
                 stop_where_asked(session)
             if self._refusal is not None:
                 raise self._refusal
+        except BackendUnavailable:
+            raise  # what it holds goes on without us, and is taken over by --resume
         except BaseException:
             self._cancel(dispatch)
             raise
@@ -295,16 +298,3 @@ class Runs:
         if ended:
             told = "1 running experiment was" if ended == 1 else f"{ended} running experiments were"
             self._display.notice(f"{told} ended")
-
-
-def stop_where_asked(session: pytest.Session) -> None:
-    """Raise what pytest's own loop would raise after a test.
-
-    Raises:
-        pytest.Session.Failed: ``-x`` or ``--maxfail`` has its failures.
-        pytest.Session.Interrupted: a plugin asked the session to stop.
-    """
-    if session.shouldfail:
-        raise session.Failed(session.shouldfail)
-    if session.shouldstop:
-        raise session.Interrupted(session.shouldstop)

@@ -52,6 +52,7 @@ class Controller:
         self._display = display
         self._key_metrics = key_metrics
         self._taken = taken
+        self._in_xdist_worker = hasattr(config, "workerinput")
         self.settings, overrides = read_options(config)
         self.order = staging.order_of(config, overrides)
         choice = choosing.read_choice(config)
@@ -63,8 +64,9 @@ class Controller:
         indexed = resume or not isinstance(places.storage, LocalStorage)
         self._knowledge = knowledge = Knowledge(places.storage, durable=durable, indexed=indexed)
         origins = Origins(config.rootpath)
+        lease = self.settings.lease_seconds
         self._presence = presence = Presence(
-            places.storage, owner=make_owner(), lease_seconds=self.settings.lease_seconds
+            places.storage, owner=make_owner(), lease_seconds=lease
         )
         elsewhere = Elsewhere(
             presence, any_code=resume and self.settings.any_code, publish=places.publish
@@ -103,10 +105,6 @@ class Controller:
     def ended(self) -> list[ExperimentResult]:
         """Return the results of the session's runs, and of those that it keeps."""
         return [*self._knowledge.kept.values(), *self._knowledge.results.values()]
-
-    @property
-    def _in_xdist_worker(self) -> bool:
-        return hasattr(self._config, "workerinput")
 
     @property
     def _only_plans(self) -> bool:

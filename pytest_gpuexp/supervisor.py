@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
 from pytest_gpuexp import processes
-from pytest_gpuexp.offspring import Child, Death, Leases, Running
+from pytest_gpuexp.offspring import Child, Death, Leases, Running, kind_of
 from pytest_gpuexp.records import Status
 from pytest_gpuexp.wire import Channel, Message
 
@@ -22,12 +22,6 @@ _LEAVING_SECONDS = 5.0  # between a child's report and its end
 # What a child says before its outcome: what it had to import, that it was asked from outside to
 # stop, and what its session should know.
 _ASIDES = (b'{"imported"', b'{"stopping"', b'{"told"')
-
-
-def _kind(task: Message) -> tuple[str, ...]:
-    """Return what distinguishes the handlers of tasks, and the names of their parameters."""
-    spec = task["attempt"]["spec"]
-    return (spec["path"], spec["function"], *spec["parameters"])
 
 
 class Supervisor:
@@ -93,7 +87,7 @@ class Supervisor:
 
     def descriptors(self) -> list[int]:
         """Return what a forked child must close: held there, it would hide our end from others."""
-        children = [*self._spares, *(run.child for run in self._running.values())]
+        children = self._children()
         mine = [child.channel.fileno() for child in children]
         mine += [child.pidfd for child in children if child.pidfd is not None]
         if isinstance(self._selector, selectors.EpollSelector):
@@ -125,7 +119,7 @@ class Supervisor:
     def _obey(self, message: Message) -> None:
         operation = message["op"]
         if operation == "run":
-            if (kind := _kind(message)) not in self._kinds:
+            if (kind := kind_of(message)) not in self._kinds:
                 self._kinds.add(kind)
                 self._drop_spares()  # they were forked before their kind of run was known
                 self._on_order(message)
@@ -241,9 +235,10 @@ class Supervisor:
         return self._oom_kills - before
 
     def _own(self) -> set[int]:
-        return {run.child.pid for run in self._running.values()} | {
-            spare.pid for spare in self._spares
-        }
+        return {child.pid for child in self._children()}
+
+    def _children(self) -> list[Child]:
+        return [*self._spares, *(run.child for run in self._running.values())]
 
     def _unregister(self, child: Child) -> None:
         if child.channel.fileno() in self._selector.get_map():

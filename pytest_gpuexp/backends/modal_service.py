@@ -5,20 +5,16 @@ from __future__ import annotations
 import contextlib
 import io
 import os
-import socket
 import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
-from pytest_gpuexp.backends import in_container, modal_failures, modal_names
-from pytest_gpuexp.errors import BackendUnavailable
+from pytest_gpuexp.backends import in_container, modal_door, modal_failures, modal_names
+from pytest_gpuexp.errors import BackendUnavailable, GpuexpError
 from pytest_gpuexp.project import Project
 from pytest_gpuexp.tiers import Tier, find_tier
 
-_REACH_SECONDS = 5.0
-_PORTS: Mapping[str, int] = {"http": 80, "https": 443}
 DEFAULT_TIER = "standard"
 
 
@@ -43,25 +39,16 @@ class ModalService:
         Raises:
             BackendUnavailable: it is not; the error says why and what to do.
         """
-        import modal
-
-        url = os.environ.get("MODAL_SERVER_URL") or modal.config.config["server_url"]
-        self._reach(url)
-        app = self._settings.app
         names = dict.fromkeys(map(modal_names.function, tiers))
-        if self._root is not None:
-            self._run(self._root)
-            return
-        try:
+        app = self._settings.app
+        with modal_door.opened(self._settings):
+            if self._root is not None:
+                self._run(self._root)
+                return
             self._function(modal_names.function(DEFAULT_TIER)).hydrate()
             absent = [name for name in names if not self._is_there(name)]
             python = f"{sys.version_info.major}.{sys.version_info.minor}"
             fits = self._is_there(modal_names.marker(python))
-        except modal.exception.Error as error:
-            told = modal_failures.unusable(
-                error, app=app, environment=self._settings.environment, url=url
-            )
-            raise BackendUnavailable(told) from None
         if not fits:
             raise BackendUnavailable(
                 f"the deployed app {app!r} is of another pytest-gpuexp or another Python than this "
@@ -93,6 +80,11 @@ class ModalService:
             with volume.batch_upload(force=True) as batch:
                 for name, data in missing.items():
                     batch.put_file(io.BytesIO(data), f"/{in_container.LUGGAGE}/{name}")
+
+    def leave(self, name: str, data: bytes) -> None:
+        """Put ``data`` on the results volume as ``name``, in place of what was there."""
+        with self.volume().batch_upload(force=True) as batch:
+            batch.put_file(io.BytesIO(data), f"/{name}")
 
     def remove(self, names: Iterable[str]) -> None:
         """Remove what has come home from the results volume; what cannot be removed stays."""
@@ -147,7 +139,9 @@ class ModalService:
             try:
                 from pytest_gpuexp.backends import modal_app
 
-                stack.enter_context(modal_app.app.run())
+                stack.enter_context(modal_app.app.run(environment_name=self._environment))
+            except GpuexpError:
+                raise
             except Exception as error:
                 raise BackendUnavailable(modal_failures.undeployable(error)) from error
             finally:
@@ -172,15 +166,3 @@ class ModalService:
         except modal.exception.NotFoundError:
             return False
         return True
-
-    def _reach(self, url: str) -> None:
-        """Knock at the door: a client that finds nobody waits for a minute."""
-        parts = urlsplit(url)
-        port = parts.port or _PORTS.get(parts.scheme, 443)
-        try:
-            socket.create_connection((parts.hostname or "", port), _REACH_SECONDS).close()
-        except OSError as error:
-            raise BackendUnavailable(
-                f"Modal cannot be reached at {url}: {error}. Look at the network, and at "
-                "https://status.modal.com."
-            ) from None

@@ -11,11 +11,12 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from pytest_gpuexp import bundle, deliveries, documents, recording, transport
-from pytest_gpuexp.backends import in_container, modal_failures, travelling
+from pytest_gpuexp import bundle, documents, recording, transport
+from pytest_gpuexp.backends import modal_failures, travelling
+from pytest_gpuexp.backends.landing import Landing
 from pytest_gpuexp.backends.modal_calls import Calls, Ended, is_away
 from pytest_gpuexp.backends.modal_service import ModalService
-from pytest_gpuexp.errors import BackendUnavailable, GpuexpError, RecordInvalid
+from pytest_gpuexp.errors import BackendUnavailable, GpuexpError
 from pytest_gpuexp.project import Project
 from pytest_gpuexp.records import Attempt, ExperimentResult, Job, Outcome, RunSpec, Status
 from pytest_gpuexp.storage.local import LocalStorage
@@ -77,6 +78,7 @@ class ModalBackend:
         self._flying: dict[str, tuple[Attempt, Job, float]] = {}
         self._cancelled: set[str] = set()
         self._told: set[str] = set()
+        self._landing = Landing(self._service, storage, scope=self._scope)
         self._calls = Calls()
 
     def check(self, specs: Iterable[RunSpec]) -> None:
@@ -200,6 +202,14 @@ class ModalBackend:
         self._cancelled |= {job.key for job in jobs}
         self._calls.cancel(self._cancelled)
 
+    def leave(self, name: str, data: bytes) -> str:
+        """Put a copy of a report on the results volume; return why it cannot be, "" if it is."""
+        try:
+            self._service.leave(name, data)
+        except Exception as error:  # noqa: BLE001 -- the report itself is where it belongs
+            return f"the copy of {name} on Modal's volume could not be made: {error}"
+        return ""
+
     def close(self) -> None:
         """Follow nothing any more."""
         self._calls.close()
@@ -208,7 +218,11 @@ class ModalBackend:
     def _outcome(self, attempt: Attempt, ended: Ended) -> Outcome:
         if ended.reply is not None:
             try:
-                return self._land(attempt, ended.reply)
+                outcome = self._landing.land(attempt, ended.reply)
+                self._remark(attempt, outcome.result)
+                return outcome
+            except BackendUnavailable:
+                raise
             # One reply that is not ours must not end the others.
             except (GpuexpError, LookupError, TypeError, ValueError) as error:
                 told = f"the reply of call {ended.call_id} cannot be used: {error}"
@@ -225,49 +239,17 @@ class ModalBackend:
         )
         return self._settle(attempt, ended, ending)
 
-    def _land(self, attempt: Attempt, text: str) -> Outcome:
-        reply = json.loads(text)
-        if not isinstance(reply, dict) or reply.get("version") != in_container.VERSION:
-            raise RecordInvalid(f"it is none of pytest-gpuexp's: {text[:80]!r}")
-        if "refused" in reply:
-            raise GpuexpError(str(reply["refused"]))
-        outcome = transport.outcome_from_plain(reply["outcome"], attempt)
-        if outcome.result.run_id != attempt.spec.run_id:
-            raise RecordInvalid(f"it speaks of {outcome.result.run_id}")
-        parcels = deliveries.from_plain(reply["files"])
-        folder = recording.run_folder(attempt)
-        spool = f"{in_container.SPOOL}/{self._scope}"
-        self._log(attempt).unlink(missing_ok=True)
-        deliveries.unpack(
-            parcels,
-            self._storage.path(folder),
-            fetch=lambda name, path: self._fetch(f"{spool}/{folder}/{name}", path),
-        )
-        name = recording.record_name(outcome.result)
-        if not self._storage.write_if_absent(name, reply["record"].encode()):
-            standing = documents.read_record(self._storage.read(name), name)
-            outcome = dataclasses.replace(outcome, result=standing)
-        if any(parcel.data is None for parcel in parcels):
-            self._service.remove([f"{spool}/{folder}", f"{spool}/{name}"])
-        self._compare(attempt, outcome.result)
-        if outcome.result.error_type == "ModuleNotFoundError":
-            self._tell_once(
-                f"{outcome.result.error_message}: it is here, and not in the image. Add it to "
-                "dependencies in [tool.gpuexp.modal] of pyproject.toml, and run: gpuexp deploy"
-            )
-        return outcome
-
-    def _fetch(self, name: str, path: Path) -> None:
-        with path.open("wb") as file:
-            for block in self._service.volume().read_file(name):
-                file.write(block)
-
-    def _compare(self, attempt: Attempt, result: ExperimentResult) -> None:
-        """Tell once where Modal gave another GPU than the tier's."""
+    def _remark(self, attempt: Attempt, result: ExperimentResult) -> None:
+        """Tell once where Modal gave another GPU than the tier's, or the image lacks a package."""
         wanted = self._service.tier(attempt.spec.tier).gpu.rstrip("!").split("-")[0]
         given = result.device or "cpu"
         if given != "cpu" and not given.startswith("GPU ") and wanted not in given:
             self._tell_once(f"asked for {wanted} and got {given}, which the records say")
+        if result.error_type == "ModuleNotFoundError":
+            self._tell_once(
+                f"{result.error_message}: it is here, and not in the image. Add it to "
+                "dependencies in [tool.gpuexp.modal] of pyproject.toml, and run: gpuexp deploy"
+            )
 
     def _tell_once(self, text: str) -> None:
         if text not in self._told:

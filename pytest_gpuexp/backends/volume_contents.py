@@ -32,7 +32,7 @@ def _place(path: str) -> tuple[str, str]:
     """Return the experiment that ``path`` belongs to and its name there, both "" where to none."""
     parts = path.strip("/").split("/")
     if parts[0] == _SPOOL:
-        parts = parts[1:]
+        parts = parts[2:]  # less the scope of the session's storage
     if len(parts) < 2 or parts[0].startswith("."):  # what sessions have sent ahead is no result
         return "", ""
     return parts[0], "/".join(parts[1:])

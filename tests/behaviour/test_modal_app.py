@@ -247,7 +247,11 @@ def test_an_experiment_runs_with_nothing_deployed(project: ModalProject) -> None
 def test_the_volume_lists_its_results(project: ModalProject, client: modal.Client) -> None:
     volume = modal.Volume.from_name("study-results", client=client)
     with volume.batch_upload() as batch:
-        for name in ("c1/results.yaml", "spool/c2/records/r.1.yaml", "spool/c2/runs/r/1/model.pt"):
+        for name in (
+            "c1/results.yaml",
+            "spool/0f/c2/records/r.1.yaml",
+            "spool/0f/c2/runs/r/1/model.pt",
+        ):
             batch.put_file(io.BytesIO(bytes(200_000)), f"/{name}")
 
     done = project.modal("run", "-m", f"{APP}::list_results")
