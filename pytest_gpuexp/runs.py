@@ -105,11 +105,7 @@ class Runs:
                 return
             for ended in dispatch.run(self._attempts(items, backend)):
                 for attempt, outcome in ended:
-                    item = self._by_run[attempt.spec.run_id]
-                    again = self._again(session, item, attempt, outcome, backend)
-                    if again is None:
-                        self._finish(item, outcome)
-                    for new in again or ():
+                    for new in self._follow(session, attempt, outcome, backend):
                         dispatch.submit(new)
                 self._show_progress(backend.running())
                 stop_where_asked(session)
@@ -209,25 +205,23 @@ class Runs:
                 self._repeating.taken_over.add(attempt.key)
                 dispatch.adopt(attempt, job)
 
-    def _again(
-        self,
-        session: pytest.Session,
-        item: ExperimentItem,
-        attempt: Attempt,
-        outcome: Outcome,
-        backend: Backend,
-    ) -> list[Attempt] | None:
-        """Return what follows an ``attempt`` of ``item``; None where it has the last word."""
+    def _follow(
+        self, session: pytest.Session, attempt: Attempt, outcome: Outcome, backend: Backend
+    ) -> list[Attempt]:
+        """Return what follows an ``attempt``; where nothing does it has the last word."""
+        item = self._by_run[attempt.spec.run_id]
+        again = None
         try:
             again = self._repeating.again(
                 session, item, attempt, outcome.result, handle=backend.handle
             )
         except StorageError as error:
             self._refusal = error
-            return None
-        if again is not None and attempt.key not in self._repeating.taken_over:
+        if again is None:
+            self._finish(item, outcome)
+        elif attempt.key not in self._repeating.taken_over:
             self._ended(outcome)
-        return again
+        return again or []
 
     def _keep_handle(self, attempt: Attempt, handle: str) -> None:
         self._knowledge.ledger(attempt.spec.experiment_id).submitted(attempt, handle)
