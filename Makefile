@@ -40,7 +40,7 @@ $(VENV)/ready: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit("pytest-gpuexp needs Python 3.11 or newer; $(PYTHON) is " + sys.version.split()[0] + ". Try: make PYTHON=python3.12 setup" if sys.version_info < (3, 11) else 0)'
 	$(PYTHON) -m venv $(VENV)
 	@echo 'Installing into $(VENV); the first time takes a minute or two'
-	$(INSTALL) -e '.[experiments,lint,modal,stats,test,tigris,xdist]'
+	$(INSTALL) -e '.[experiments,hydra,lint,modal,stats,test,tigris,xdist]'
 	@touch $@
 $(VENV)/ready-bench: $(VENV)/ready
 	$(INSTALL) -e '.[bench]'
