@@ -35,8 +35,8 @@ def pytest_gpuexp_make_storage(url: str, settings: Settings) -> Storage | None:
     """Make the storage that ``--storage`` names, or return None to leave it to others.
 
     Called once, in the controller, before anything is planned. The first answer that is not None
-    is used; the built-in ones answer last: a bucket for ``s3://``, a folder for every text without
-    ``://``.
+    is used; the built-in ones answer last: a bucket for ``s3://``, a Modal volume for
+    ``modal://``, a folder for every text without ``://``.
 
     Example, in a conftest.py:
         def pytest_gpuexp_make_storage(url, settings):

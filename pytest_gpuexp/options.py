@@ -14,7 +14,7 @@ _VALUED = {
     "parallelism": "runs at the same time: a number, or auto (default): visible GPUs, else cores",
     "run-timeout": "longest time for one run, as 90, 45s, 10m, 2h; replaces the tier's",
     "budget": "dollars that the runs may cost at most, GPUs alone; more is refused",
-    "storage": "where records and artifacts go: a folder (default: results), s3://bucket/prefix",
+    "storage": "where records and artifacts go: a folder (default: results), s3://bucket/prefix, modal://volume",
 }
 _SHORT_VALUED = tuple(_VALUED)
 _SEEDS_HELP = "replace the seeds of every handler by 0 .. N-1"

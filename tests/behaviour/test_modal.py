@@ -675,3 +675,18 @@ def test_training_goes_on_in_another_container_from_its_last_checkpoint(
     record = ended.record("exp_trains")
     assert (record["metrics"]["steps"], record["restored_step"]) == (40, 20)
     assert record["attempt"] == (2 if fate == "crashed" else 1)
+
+
+def test_a_volume_takes_the_runs_that_modal_ran(deployed: ModalServer, project: Path) -> None:
+    sessions.write(
+        project, exp_digits=DIGITS.replace("from helpers.models import score", "score = float")
+    )
+
+    first = run(deployed, project, "--storage=modal://foresight-results/sweeps")
+    again = run(deployed, project, "--storage=modal://foresight-results/sweeps", "--resume")
+
+    assert first.code == again.code == 0, again.text
+    assert "4 of 4 runs kept" in again.text
+    (volume,) = deployed.root.glob("volumes/*/sweeps/digits")
+    assert len(list((volume / "records").glob("*.yaml"))) == 4
+    assert (volume / "results.yaml").exists()

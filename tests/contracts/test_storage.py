@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import modal
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -17,10 +18,12 @@ from hypothesis import strategies as st
 from pytest_gpuexp.errors import StorageError
 from pytest_gpuexp.protocols import Storage
 from pytest_gpuexp.storage.local import LocalStorage
+from pytest_gpuexp.storage.modal_volume import ModalVolumeStorage
 from pytest_gpuexp.storage.tigris import TigrisStorage
+from tests.modal_server import deploying, starting
 from tests.servers import BUCKET, Server
 
-KINDS = ("local", "moto", "seaweed")
+KINDS = ("local", "moto", "seaweed", "volume")
 _PREFIXES = (f"contract/{number}/größe" for number in itertools.count())
 _NAMES = st.text(alphabet="abcü-_. 0", min_size=1, max_size=12).filter(lambda n: n.strip(". "))
 
@@ -33,9 +36,20 @@ def make(
     if request.param == "local":
         yield lambda: LocalStorage(tmp_path_factory.mktemp("local") / "s")
         return
+    if request.param == "volume":
+        client = request.getfixturevalue("modal_client")
+        yield lambda: ModalVolumeStorage("contract", prefix=next(_PREFIXES), client=client)
+        return
     server: Server = request.getfixturevalue(request.param)
     environ = server.environ()
     yield lambda: TigrisStorage(BUCKET, prefix=next(_PREFIXES), environ=environ)
+
+
+@pytest.fixture(scope="module")
+def modal_client() -> Iterator[modal.Client]:
+    """Give a client of the tests' Modal server."""
+    with starting.modal_server() as server, deploying.client(server) as client:
+        yield client
 
 
 @pytest.fixture

@@ -40,7 +40,7 @@ class Blobs:
             web.put("/blob/{name}", self._put),
             web.put("/block/{name}", self._put_block),
             web.get("/blob/{name}", self._get),
-            web.get("/volume/{volume}/{start}/{length}/{path:.+}", self._get_block),
+            web.get("/volume/{volume}/{start}/{length}/{path}", self._get_block),
         ]
 
     async def _put(self, request: web.Request) -> web.Response:
@@ -65,6 +65,6 @@ class Blobs:
     async def _get_block(self, request: web.Request) -> web.Response:
         about = request.match_info
         root = self._holdings.folder("volumes", about["volume"])
-        with Path(root, about["path"]).open("rb") as file:
+        with Path(root, bytes.fromhex(about["path"]).decode()).open("rb") as file:
             file.seek(int(about["start"]))
             return web.Response(body=file.read(int(about["length"])))

@@ -45,9 +45,10 @@ class VolumeFiles:
             raise GRPCError(Status.NOT_FOUND, f"{request.path!r} is not a file of the volume.")
         size = path.stat().st_size
         start, length = request.start, request.len or size - request.start
+        name = request.path.strip("/").encode().hex()  # no name that a URL would change
         urls = [
             f"{self._holdings.files_url}/volume/{request.volume_id}/"
-            f"{at}/{min(BLOCK_SIZE, start + length - at)}/{request.path.strip('/')}"
+            f"{at}/{min(BLOCK_SIZE, start + length - at)}/{name}"
             for at in range(start, start + length, BLOCK_SIZE)
         ]
         return api_pb2.VolumeGetFile2Response(get_urls=urls, size=size, start=start, len=length)
