@@ -93,6 +93,13 @@ def alone(arguments: Sequence[str]) -> dict[str, str]:
     }
 
 
+EVERYBODY: Mapping[str, str | None] = {
+    "PYTEST_DISABLE_PLUGIN_AUTOLOAD": None,
+    "PYTEST_PLUGINS": None,
+}
+"""Changes for a session that finds all plugins by itself, as a user's does."""
+
+
 def run(
     folder: Path,
     *arguments: str,

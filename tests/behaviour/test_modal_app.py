@@ -259,7 +259,8 @@ def test_the_volume_lists_its_results(project: ModalProject, client: modal.Clien
     wanted = ["c1  results.yaml  0.2 MB", "c2  1 record, 1 file of runs  0.4 MB"]
     assert done.returncode == 0, done.stdout
     assert set(wanted) <= set(done.stdout.splitlines()), done.stdout
-    assert project.gpuexp("results").stdout.splitlines() == wanted
+    # Sessions of other tests have left theirs, too.
+    assert set(wanted) <= set(project.gpuexp("results").stdout.splitlines())
 
 
 def _files(volume: str, client: modal.Client) -> set[str]:

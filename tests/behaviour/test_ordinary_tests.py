@@ -206,7 +206,7 @@ def test_strict_markers_know_ours(tmp_path: Path) -> None:
 def test_the_plugin_can_be_left_out(tmp_path: Path) -> None:
     sessions.write(tmp_path, exp_a="raise RuntimeError\n", test_a="def test_a():\n    pass\n")
 
-    ended = sessions.run(tmp_path, "-p", "no:gpuexp")
+    ended = sessions.run(tmp_path, "-p", "no:gpuexp", changes=sessions.EVERYBODY)
 
     assert ended.code == 0, ended.text
     assert "1 passed" in ended.text

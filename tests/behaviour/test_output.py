@@ -182,7 +182,9 @@ def test_plugins_that_reseed_cover_or_time_tests_do_no_harm(tmp_path: Path) -> N
     ordinary = "def test_ordinary():\n    pass\n"
     sessions.write(tmp_path, exp_seeded=SEEDED, conftest=OTHERS, test_ordinary=ordinary)
 
-    ended = sessions.run(tmp_path, "--cov=.", "--cov-report=term", "--timeout=60")
+    ended = sessions.run(
+        tmp_path, "--cov=.", "--cov-report=term", "--timeout=60", changes=sessions.EVERYBODY
+    )
 
     metrics = [ended.record(f"exp_seeded[seed:{seed}]")["metrics"] for seed in (3, 4)]
     assert ended.code == 0
