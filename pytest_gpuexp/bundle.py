@@ -22,7 +22,8 @@ _NAMED_LARGEST = 10
 _GIT_SECONDS = 30.0
 # Never sent, whatever git says: secrets, and what others would take for their own.
 _SECRET_NAMES = (
-    ".env*", ".netrc", ".pypirc", ".modal.toml", ".git", ".gpuexp", "*.pem", "*.key", "*.p12",
+    ".env*", "*.env", ".netrc", ".git-credentials", "kaggle.json",
+    ".pypirc", ".modal.toml", ".git", ".gpuexp", "*.pem", "*.key", "*.p12",
     "*.pfx", "*.keystore", "id_rsa*", "id_dsa*", "id_ecdsa*", "id_ed25519*", "credentials",
     "credentials.json", "service-account*.json", "secrets.*",
 )  # fmt: skip
@@ -74,6 +75,9 @@ def make_bundle(
     for name in sorted(set(_listed(root))):
         if _stays(name, outside, exclude) or not _is_inside(root, name):
             continue
+        target = (root / name).resolve().relative_to(root.resolve()).as_posix()
+        if _stays(target, outside, exclude):  # a link to a secret
+            continue
         size = (root / name).stat().st_size
         (left if size > max_file_bytes else sizes)[name] = size
     if sum(sizes.values()) > max_bytes:
@@ -105,12 +109,21 @@ def _listed(root: Path) -> Iterator[str]:
         listing = subprocess.run(
             command, cwd=root, capture_output=True, timeout=_GIT_SECONDS, check=True
         ).stdout
-    except (OSError, subprocess.SubprocessError):  # no git here, or no repository
+    except (OSError, subprocess.SubprocessError) as error:  # no git here, or no repository
+        if any((folder / ".git").exists() for folder in (root, *root.parents)):
+            raise GpuexpError(
+                f"git cannot say which files of {root} are the project's, and what it ignores must "
+                f"not travel: {_said(error)}. Mend that with: git status"
+            ) from None
         yield from _walk(root)
         return
     for name in os.fsdecode(listing).split("\0"):
         if name and os.path.lexists(root / name):  # tracked, and deleted since, are none
             yield name
+
+
+def _said(error: Exception) -> str:
+    return (getattr(error, "stderr", b"") or b"").decode(errors="replace").strip() or str(error)
 
 
 def _walk(root: Path) -> Iterator[str]:

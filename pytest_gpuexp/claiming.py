@@ -52,6 +52,33 @@ class Claiming:
         code = code_of(self._origins.fingerprint(item))
         return self._elsewhere.has(item.spec, ledger, code=code)
 
+    def take_over(self, items: Iterable[ExperimentItem]) -> list[tuple[Attempt, str]]:
+        """Return what dead sessions have left of ``items`` on Modal, each with what finds it.
+
+        It is ours from now on. An attempt of other code is left out: its run is another one now.
+        """
+        found: list[tuple[Attempt, str]] = []
+        for item in items:
+            run_id, fingerprint = item.spec.run_id, self._origins.fingerprint(item)
+            ledger = self._knowledge.ledger(item.spec.experiment_id)
+            intent = ledger.intents([run_id]).get(run_id)
+            if intent is None or intent.backend != "modal":
+                continue
+            if not (self._settings.any_code or intent.is_of(code_of(fingerprint))):
+                continue
+            self._presence.begin()
+            ledger.take_over(run_id, self._presence.owner)
+            attempt = Attempt(
+                spec=item.spec,
+                number=intent.number,
+                fingerprint=fingerprint,
+                submitted_at=intent.submitted_at,
+                restores=[n for n in ledger.interrupted(run_id) if n != intent.number],
+                any_code=self._settings.any_code,
+            )
+            found.append((attempt, intent.handle))
+        return found
+
     def claim(
         self,
         item: ExperimentItem,

@@ -58,6 +58,21 @@ class Claim:
         return "".join(lines).encode()
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Intent:
+    """An attempt that was begun: by which backend, when (UTC), and what finds it again."""
+
+    number: int
+    backend: str
+    handle: str
+    submitted_at: str
+    code: str
+
+    def is_of(self, code: str) -> bool:
+        """Return whether it executes ``code``; claims of older versions do not say."""
+        return self.code in ("", code)
+
+
 def read_claim(data: bytes, place: str) -> Claim | None:
     """Return the claim that ``data`` holds; None where it is torn or was written by hand."""
     try:

@@ -19,7 +19,8 @@ def visible_gpus(environ: Mapping[str, str], *, devices: Path = Path("/dev")) ->
     listed = environ.get("CUDA_VISIBLE_DEVICES")
     if listed is None:
         found = (path.name.removeprefix("nvidia") for path in devices.glob("nvidia*"))
-        return tuple(str(index) for index in sorted(int(name) for name in found if name.isdigit()))
+        # Counted, not named: in a container the only GPU may be the host's fifth, and is CUDA's 0.
+        return tuple(map(str, range(sum(name.isdigit() for name in found))))
     tokens: list[str] = []
     for token in (part.strip() for part in listed.split(",")):
         if not (_INDEX.fullmatch(token) or _NAMED.match(token)) or token in tokens:

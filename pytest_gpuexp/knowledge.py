@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from pytest_gpuexp import recording
-from pytest_gpuexp.ledger import Intent, Ledger
+from pytest_gpuexp.claims import Intent
+from pytest_gpuexp.ledger import Ledger
 from pytest_gpuexp.plan import Known
 from pytest_gpuexp.protocols import Storage
 from pytest_gpuexp.records import UNFINISHED, ExperimentResult, RunSpec

@@ -5,12 +5,12 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property
 from types import MappingProxyType
 
 from pytest_gpuexp import documents
-from pytest_gpuexp.claims import Claim, Owner, code_of, read_claim
+from pytest_gpuexp.claims import Claim, Intent, Owner, code_of, read_claim
 from pytest_gpuexp.errors import RecordInvalid
 from pytest_gpuexp.plan import Glance
 from pytest_gpuexp.protocols import Storage
@@ -20,16 +20,6 @@ from pytest_gpuexp.records import UNFINISHED, Attempt, ExperimentResult, Plain, 
 _ENDING = ".yaml"
 _FEW = 5  # runs whose claims are looked for one by one
 _LOOKS, _LOOK_SECONDS = 5, 0.02  # at a claim that is not whole yet
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Intent:
-    """An attempt that was begun: by which backend, when (UTC), and what finds it again."""
-
-    number: int
-    backend: str
-    handle: str
-    submitted_at: str
 
 
 class Ledger:
@@ -220,8 +210,18 @@ class Ledger:
                     backend=claim.backend,
                     handle=claim.handle,
                     submitted_at=claim.submitted_at,
+                    code=claim.code,
                 )
         return found
+
+    def take_over(self, run_id: str, owner: Owner) -> None:
+        """Let the newest attempt of ``run_id`` be ``owner``'s, so that nobody else takes it."""
+        claim = self.newest_claim(run_id)
+        if claim is not None:
+            mine = replace(
+                claim, session=owner.session, machine=owner.machine, process=owner.process
+            )
+            self._storage.write(self._job(claim.key), mine.dumped(), durable=self._durable)
 
     def glances(self, run_ids: Collection[str]) -> tuple[dict[str, Glance], dict[str, str]]:
         """Return the newest record of each of ``run_ids``, as ``stored`` does, at a glance.

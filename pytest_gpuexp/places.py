@@ -130,7 +130,7 @@ class Places:
         Raises:
             pytest.UsageError: the backend is unknown, or a run wants more GPUs than there are.
         """
-        gpus = len(self._settings.gpus)
+        specs, gpus = list(specs), len(self._settings.gpus)
         if self._settings.backend == "local" and gpus:
             wanting = {(spec.tier, spec.gpus): spec for spec in specs if (spec.gpus or 0) > gpus}
             problems = [

@@ -45,7 +45,8 @@ def rent(
         greeting=make_greeting(config, settings, storage=workplace.folder, parallelism=1),
         storage=workplace,
         storage_url=_anywhere(storage),
-        at_home=[workplace.folder],
+        spooled=storage is not workplace,
+        at_home=[workplace.folder.parent if settings.stub else workplace.folder],
         ephemeral=settings.modal_ephemeral,
         max_containers=parallelism if settings.detach else None,
     )

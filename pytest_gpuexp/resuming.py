@@ -82,17 +82,21 @@ class Resuming:
                 code = codes[spec.experiment_id, spec.handler]
                 if claim := self._elsewhere.holder(spec.run_id, ledger, code=code):
                     running[spec.run_id] = _told(claim)
-        return replace(
-            self._knowledge.review(specs), running=running, elsewhere=self._left_with_modal(specs)
-        )
+        left = self._left_with_modal(specs, codes)
+        return replace(self._knowledge.review(specs), running=running, elsewhere=left)
 
-    def _left_with_modal(self, specs: Sequence[RunSpec]) -> dict[str, str]:
+    def _left_with_modal(
+        self, specs: Sequence[RunSpec], codes: Mapping[tuple[str, str], str]
+    ) -> dict[str, str]:
         if self._settings.backend != "modal":
             return {}
         intents = self._knowledge.intents(specs, backend="modal")
-        return {
-            run_id: intent.submitted_at[:16].replace("T", " ") for run_id, intent in intents.items()
-        }
+        left: dict[str, str] = {}
+        for spec in specs:
+            intent, code = intents.get(spec.run_id), codes[spec.experiment_id, spec.handler]
+            if intent is not None and (self._settings.any_code or intent.is_of(code)):
+                left[spec.run_id] = intent.submitted_at[:16].replace("T", " ")
+        return left
 
     @property
     def resumption(self) -> list[tuple[str, str]]:

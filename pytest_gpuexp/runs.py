@@ -85,20 +85,26 @@ class Runs:
         with terminable():
             try:
                 left = [item for item in items if not self._claiming.is_elsewhere(item)]
+                adopts = self._settings.resume
                 while left or self._elsewhere.waiting:
                     if left:
-                        self._dispatch(session, left)
-                    left = self._outwait(session)
+                        self._dispatch(session, left, adopts=adopts)
+                    if self._settings.detach:
+                        break
+                    left, adopts = self._outwait(session), True  # of a session that is gone now
             finally:
                 self.dispatching = False
                 self._display.withdraw()
 
-    def _dispatch(self, session: pytest.Session, items: Sequence[ExperimentItem]) -> None:
+    def _dispatch(
+        self, session: pytest.Session, items: Sequence[ExperimentItem], *, adopts: bool
+    ) -> None:
         backend = self._open_backend(items)
         dispatch = Dispatch(
             backend, parallelism=self._places.parallelism, on_handle=self._keep_handle
         )
-        self._adopt(items, dispatch)
+        if adopts:
+            self._adopt(items, dispatch)
         try:
             if self._settings.detach:
                 self._detach(dispatch, items, backend)
@@ -190,18 +196,15 @@ class Runs:
         )
 
     def _adopt(self, items: Sequence[ExperimentItem], dispatch: Dispatch) -> None:
-        """Take over what an earlier session has left with Modal."""
-        if not self._settings.resume or self._settings.backend != "modal":
+        """Take over what earlier sessions have left with Modal."""
+        if self._settings.backend != "modal":
             return
-        specs = {item.spec.run_id: item.spec for item in items}
-        intents = self._knowledge.intents(specs.values(), backend="modal")
-        for run_id, intent in intents.items():
-            attempt = Attempt(spec=specs[run_id], number=intent.number)
-            job = self._places.adopt(attempt, intent.handle)
+        for attempt, handle in self._claiming.take_over(items):
+            job = self._places.adopt(attempt, handle)
             if job is None:
-                self._knowledge.ledger(specs[run_id].experiment_id).withdraw(attempt)
+                self._knowledge.ledger(attempt.spec.experiment_id).withdraw(attempt)
             else:
-                self._adopted.add(run_id)
+                self._adopted.add(attempt.spec.run_id)
                 self._repeating.taken_over.add(attempt.key)
                 dispatch.adopt(attempt, job)
 
@@ -224,7 +227,8 @@ class Runs:
         return again or []
 
     def _keep_handle(self, attempt: Attempt, handle: str) -> None:
-        self._knowledge.ledger(attempt.spec.experiment_id).submitted(attempt, handle)
+        with contextlib.suppress(StorageError):  # its claim on Modal says the same, for seven days
+            self._knowledge.ledger(attempt.spec.experiment_id).submitted(attempt, handle)
 
     def _finish(self, item: ExperimentItem, outcome: Outcome) -> None:
         result = outcome.result

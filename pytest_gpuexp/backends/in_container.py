@@ -51,21 +51,30 @@ def execute(task: str, *, volume: Volume, claims: Claims, call_id: str, folder: 
     "claimed_by": call id}`` where another call has begun the attempt, or ``{"version": 1,
     "refused": why}``. ``folder`` is where ``volume`` is mounted.
     """
-    told = json.loads(task)
+    # What is raised here would reach the session as an error of Modal's client.
+    try:
+        return _execute(json.loads(task), volume, claims, call_id, folder)
+    except Exception as error:  # noqa: BLE001
+        return _reply(refused=f"{type(error).__name__}: {error}")
+
+
+def _execute(
+    told: Mapping[str, Any], volume: Volume, claims: Claims, call_id: str, folder: Path
+) -> str:
     attempt = transport.attempt_from_plain(told["attempt"])
     # Whoever has the claim runs it: a call that was given up must not begin late.
     again = not claims.put(told["claim"], call_id, skip_if_exists=True)
     if again and (other := claims.get(told["claim"])) != call_id:
         return _reply(claimed_by=str(other))
+    worker = _worker(told["luggage"], volume, folder)
+    spool = folder / SPOOL / told["scope"]
+    worker.checkpoints = checkpoints = ContainerCheckpoints(worker.storage, volume, spool)
+    checkpoints.fetch(attempt, again=again)  # its container was taken away
     try:
-        worker = _worker(told["luggage"], volume, folder)
-        spool = folder / SPOOL / told["scope"]
-        worker.checkpoints = ContainerCheckpoints(worker.storage, volume, spool)
-        worker.checkpoints.fetch(attempt, again=again)  # its container was taken away
         outcome = worker.run(attempt, told["provenance"])
-        worker.checkpoints.ended(attempt, outcome.result)
-    except GpuexpError as error:
-        return _reply(refused=str(error))
+    except GpuexpError:
+        _WORKERS.pop(told["luggage"]).close()  # the next attempt begins with a new one
+        raise
     record = worker.storage.read(recording.record_name(outcome.result)).decode()
     run_folder = worker.storage.path(recording.run_folder(attempt))
     parcels, large = deliveries.pack(run_folder)
@@ -75,11 +84,13 @@ def execute(task: str, *, volume: Volume, claims: Claims, call_id: str, folder: 
         kept.parent.mkdir(parents=True, exist_ok=True)
         kept.write_text(record)
         volume.commit()
+    checkpoints.ended(outcome.result)
     worker.forget(attempt)
     return _reply(
         outcome=transport.outcome_to_plain(outcome),
         record=record,
         files=deliveries.to_plain(parcels),
+        spool=f"{SPOOL}/{told['scope']}",
     )
 
 

@@ -11,8 +11,9 @@ from pathlib import Path
 from pytest_gpuexp import deliveries, documents, recording, transport
 from pytest_gpuexp.backends import in_container
 from pytest_gpuexp.backends.modal_service import ModalService
+from pytest_gpuexp.checkpoints import FOLDER
 from pytest_gpuexp.errors import BackendUnavailable, GpuexpError, RecordInvalid, StorageError
-from pytest_gpuexp.records import Attempt, Outcome
+from pytest_gpuexp.records import Attempt, ExperimentResult, Outcome
 from pytest_gpuexp.storage.local import LocalStorage
 
 _WAITS = (0.5, 2.0, 5.0)  # seconds between tries to fetch a file
@@ -26,13 +27,13 @@ class Landing:
         service: ModalService,
         storage: LocalStorage,
         *,
-        scope: str,
+        tidy: bool,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
-        """Put into ``storage``; large files lie under ``scope`` on the volume."""
+        """Put into ``storage``; ``tidy`` removes from the volume what has come home."""
         self._service = service
         self._storage = storage
-        self._spool = f"{in_container.SPOOL}/{scope}"
+        self._tidy = tidy
         self._sleep = sleep
 
     def land(self, attempt: Attempt, text: str) -> Outcome:
@@ -54,23 +55,46 @@ class Landing:
         parcels = deliveries.from_plain(reply["files"])
         folder, name = recording.run_folder(attempt), recording.record_name(outcome.result)
         self._storage.path(f"{folder}/log.txt").unlink(missing_ok=True)  # as far as it was heard
-        self._unpack(parcels, folder)
-        if not self._storage.write_if_absent(name, reply["record"].encode()):
+        spool = str(reply["spool"])  # of the session that has spawned the call
+        self._unpack(parcels, folder, spool)
+        if not self._write(name, reply["record"].encode()):
             standing = documents.read_record(self._storage.read(name), name)
             outcome = dataclasses.replace(outcome, result=standing)
-        if any(parcel.data is None for parcel in parcels):
-            self._service.remove([f"{self._spool}/{folder}", f"{self._spool}/{name}"])
+        self._remove(
+            outcome.result, spool, folder, name, large=any(p.data is None for p in parcels)
+        )
         return outcome
 
-    def _unpack(self, parcels: list[deliveries.Parcel], folder: str) -> None:
+    def _write(self, name: str, record: bytes) -> bool:
+        try:
+            return self._storage.write_if_absent(name, record)
+        except StorageError as error:  # of this machine's disk: the run itself is well
+            raise BackendUnavailable(
+                f"{error} What Modal has finished is kept there; come back with: pytest --resume"
+            ) from error
+
+    def _remove(
+        self, result: ExperimentResult, spool: str, folder: str, name: str, *, large: bool
+    ) -> None:
+        """Take off the volume what has come home, and what nobody goes on from."""
+        if large and self._tidy:
+            self._service.remove([f"{spool}/{folder}", f"{spool}/{name}"])
+        if result.status == "completed" and result.checkpoint_path is not None:
+            self._service.remove([f"{spool}/{folder.rpartition('/')[0]}/{FOLDER}"])
+
+    def _unpack(self, parcels: list[deliveries.Parcel], folder: str, spool: str) -> None:
         for wait in (*_WAITS, None):
             try:
                 deliveries.unpack(
                     parcels,
                     self._storage.path(folder),
-                    fetch=lambda name, path: self._fetch(f"{self._spool}/{folder}/{name}", path),
+                    fetch=lambda name, path: self._fetch(f"{spool}/{folder}/{name}", path),
                 )
                 return
+            except FileNotFoundError as error:
+                raise LookupError(
+                    f"{error}: a file of the run is on Modal's volume no more. Run it again."
+                ) from error
             # The client raises what it likes, and none of it makes the run undone.
             except Exception as error:
                 if wait is None:

@@ -203,6 +203,7 @@ class LocalBackend:
         self._output.seek(0)
         said = self._output.read().decode(errors="replace").strip()
         if not self._running and not self._worked:
+            self._lives = False
             raise BackendUnavailable(
                 "the local snapshot, the process that imports the experiments and forks the runs, "
                 f"ended with code {self._process.returncode} before it could work:\n{said[-4000:]}"

@@ -21,7 +21,8 @@ PATIENCE_SECONDS = 900.0
 _FIRST_WAIT, _LONGEST_WAIT = 0.2, 15.0
 _CANCEL_SECONDS = 4.0
 _GLANCE_SECONDS, _ASK_SECONDS = 1.0, 60.0
-_IDLE_SECONDS = 1.0
+_SHORT_SECONDS = 0.05
+_IDLE_SECONDS, _LONGEST_IDLE = 1.0, 4.0
 _LOG_AFTER_SECONDS = 2.0  # a call that ends sooner brings its log with its reply
 
 
@@ -144,6 +145,7 @@ class Calls:
         for seconds in itertools.chain([_GLANCE_SECONDS], itertools.repeat(_ASK_SECONDS)):
             with contextlib.suppress(TimeoutError):
                 return str(await self._calls[key].get.aio(timeout=seconds))
+            await asyncio.sleep(_SHORT_SECONDS)
         raise AssertionError("it is asked for ever")
 
     async def _persist(self, attempt: Callable[[], Any]) -> Any:
@@ -157,7 +159,7 @@ class Calls:
             try:
                 return await attempt()
             except Exception as error:
-                if not is_away(error) or self._loop.time() > given_up:
+                if is_final(error) or is_refusal(error) or self._loop.time() > given_up:
                     raise
             await asyncio.sleep(wait)
             wait = min(2 * wait, _LONGEST_WAIT)
@@ -172,17 +174,18 @@ class Calls:
         """Add what ``call`` prints to ``log`` while it runs; the reply brings the whole of it."""
         await asyncio.sleep(_LOG_AFTER_SECONDS)
         last: Any = None
-        output = relayed.Relayed(log)
+        output, idle = relayed.Relayed(log), _IDLE_SECONDS
         self._readers += 1
         try:
             while key in self._calls:
                 # One that is broken off would speak up when the client is closed.
-                async for entry in call.logs.stream.aio(timeout=_IDLE_SECONDS):
+                async for entry in call.logs.stream.aio(timeout=idle):
                     if key not in self._calls:
                         continue
                     if last is None or entry.timestamp > last:  # a stream begins anew
                         last = entry.timestamp
                         output.add(entry.message)
+                idle = min(2 * idle, _LONGEST_IDLE)  # a quiet run is asked less often
         # A log that is late is no reason to lose the run.
         except Exception:  # noqa: BLE001
             return
@@ -196,28 +199,38 @@ class Calls:
         self._loop.create_task(self._stop())
 
     async def _stop(self) -> None:
-        for _ in range(30):
+        for _ in range(50):
             await asyncio.sleep(0.1)
             if not self._readers:
                 break
         self._loop.stop()
 
 
-def is_away(error: BaseException) -> bool:
-    """Return whether ``error`` says that nobody was reached, not that something was refused."""
-    import grpclib.exceptions
-    import modal.exception
+def is_final(error: BaseException) -> bool:
+    """Return whether ``error`` is how a call ended; all else says that we could not ask.
 
-    if isinstance(error, modal.exception.ServiceError):
-        return True
-    away = (
-        modal.exception.ConnectionError,
-        modal.exception.ClientClosed,
-        grpclib.exceptions.StreamTerminatedError,
-        ConnectionError,
-        OSError,
+    A container's own errors come as their replies (``in_container``), or as these.
+    """
+    import grpclib.exceptions
+    import modal.exception as told
+
+    ends = (
+        told.FunctionTimeoutError,
+        told.OutputExpiredError,
+        told.NotFoundError,
+        told.RemoteError,
+        told.InternalFailure,
+        asyncio.CancelledError,
     )
-    return isinstance(error, away) and not isinstance(error, TimeoutError)
+    asked = (told.Error, OSError, grpclib.exceptions.StreamTerminatedError, TimeoutError)
+    return isinstance(error, ends) or not isinstance(error, asked)
+
+
+def is_refusal(error: BaseException) -> bool:
+    """Return whether Modal would say the same however often it is asked."""
+    import modal.exception as told
+
+    return isinstance(error, told.AuthError | told.PermissionDeniedError | told.VersionError)
 
 
 def _find(call_id: str) -> Any:

@@ -31,7 +31,7 @@ def ending_of(
         )
     if isinstance(error, told.NotFoundError):
         return "lost", kind, f"Modal does not know the call ({text}). Run it again."
-    if re.search(r"(?i)out of memory|oom|memory limit", text):
+    if re.search(r"(?i)out of memory|\boom\b|memory limit", text):
         return "oom", kind, f"{text}. Ask for more memory, or a larger tier with --gpu."
     if isinstance(error, told.InternalFailure) or "crash" in text.lower():
         return (

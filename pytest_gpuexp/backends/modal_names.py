@@ -28,6 +28,11 @@ def function_timeout(seconds: float | None) -> int:
     return int(min((seconds or _DEFAULT_SECONDS) + _MARGIN_SECONDS, MAX_TIMEOUT_SECONDS))
 
 
+def attempt_limit(seconds: float) -> float:
+    """Return the limit that leaves a worker time to end and to reply before Modal ends it."""
+    return min(seconds, MAX_TIMEOUT_SECONDS - _MARGIN_SECONDS)
+
+
 def marker(python: str, version: str | None = None) -> str:
     """Return the name of the function that says by whom an app was deployed.
 

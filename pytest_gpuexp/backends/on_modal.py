@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from pytest_gpuexp import bundle, documents, recording, transport
-from pytest_gpuexp.backends import modal_failures, travelling
+from pytest_gpuexp.backends import modal_failures, modal_names, travelling
 from pytest_gpuexp.backends.landing import Landing
-from pytest_gpuexp.backends.modal_calls import Calls, Ended, is_away
+from pytest_gpuexp.backends.modal_calls import Calls, Ended, is_final
 from pytest_gpuexp.backends.modal_service import ModalService
 from pytest_gpuexp.errors import BackendUnavailable, GpuexpError
 from pytest_gpuexp.project import Project
@@ -49,6 +49,7 @@ class ModalBackend:
         greeting: Mapping[str, Any],
         storage: LocalStorage,
         storage_url: str,
+        spooled: bool,
         at_home: Iterable[Path] = (),
         ephemeral: bool = False,
         max_containers: int | None = None,
@@ -58,7 +59,8 @@ class ModalBackend:
 
         ``root`` is the project's folder, ``greeting`` what a local worker would be told,
         ``storage`` the folder that takes what comes back, for the storage that ``storage_url``
-        names on any machine, ``at_home`` folders that never travel.
+        names on any machine, ``at_home`` folders that never travel. What is ``spooled`` here has
+        still a way to go, so Modal's copy stays.
         An ``ephemeral`` app is this session's own, and nothing need be deployed.
         ``max_containers`` bounds what runs at once where nobody is here to do so.
         """
@@ -78,7 +80,7 @@ class ModalBackend:
         self._flying: dict[str, tuple[Attempt, Job, float]] = {}
         self._cancelled: set[str] = set()
         self._told: set[str] = set()
-        self._landing = Landing(self._service, storage, scope=self._scope)
+        self._landing = Landing(self._service, storage, tidy=not spooled)
         self._calls = Calls()
 
     def check(self, specs: Iterable[RunSpec]) -> None:
@@ -128,6 +130,7 @@ class ModalBackend:
         spec = attempt.spec
         tier = self._service.tier(spec.tier)
         limit = tier.timeout_seconds if spec.timeout_seconds is None else spec.timeout_seconds
+        limit = None if limit is None else modal_names.attempt_limit(limit)
         bounded = dataclasses.replace(
             attempt, spec=dataclasses.replace(spec, gpus=tier.gpus, timeout_seconds=limit)
         )
@@ -229,10 +232,10 @@ class ModalBackend:
                 return self._settle(attempt, ended, ("failed", type(error).__name__, told))
         assert ended.error is not None  # a call ends with one or the other
         cancelled = attempt.key in self._cancelled
-        if is_away(ended.error) and not cancelled:
+        if not is_final(ended.error) and not cancelled:
             raise BackendUnavailable(
-                f"Modal could not be reached for too long: {ended.error}. What runs there goes on; "
-                "come back with: pytest --resume"
+                f"Modal could not be asked: {type(ended.error).__name__}: {ended.error}. What runs "
+                "there goes on; come back with: pytest --resume"
             )
         ending = modal_failures.ending_of(
             ended.error, cancelled=cancelled, timeout_seconds=attempt.spec.timeout_seconds

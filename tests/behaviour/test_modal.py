@@ -445,6 +445,38 @@ def test_a_killed_session_s_runs_are_taken_over_and_none_is_run_twice(
     assert [one["attempt"] for one in ended.records("exp_waits[seed:0]")] == [1]
 
 
+def test_what_runs_old_code_is_not_taken_for_a_result_of_the_new(
+    deployed: ModalServer, project: Path
+) -> None:
+    waiting(project)
+    with begin(deployed, project) as session:
+        sessions.until(lambda: executed(project, 2))
+        session.kill()
+    source = (project / "exp_waiting.py").read_text()
+    (project / "exp_waiting.py").write_text(source.replace('"x": 1.0', '"x": 2.0'))
+
+    (project / "go").touch()
+    ended = run(deployed, project, "--resume")
+
+    assert ended.code == 0, ended.text
+    assert ended.record("exp_waits[seed:0]")["metrics"] == {"x": 2.0}
+
+
+def test_a_call_that_cannot_be_asked_for_a_moment_has_not_ended(
+    deployed: ModalServer, project: Path
+) -> None:
+    waiting(project)
+
+    with begin(deployed, project) as session:
+        sessions.until(lambda: executed(project, 2))
+        deployed.fault("FunctionGetOutputs", count=2, status="RESOURCE_EXHAUSTED")
+        (project / "go").touch()
+        ended = sessions.ending(session, project)
+
+    assert ended.code == 0, ended.text
+    assert len((project / "executed.txt").read_text().splitlines()) == 2
+
+
 def test_a_session_whose_terminal_closes_leaves_its_runs_to_the_next(
     deployed: ModalServer, project: Path
 ) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from pytest_gpuexp import bundle
+from pytest_gpuexp.errors import GpuexpError
 
 
 def a_project(folder: Path, **files: str) -> Path:
@@ -145,3 +146,16 @@ def test_an_archive_cannot_write_outside_its_folder(tmp_path: Path) -> None:
         bundle.unpack(buffer.getvalue(), tmp_path / "there")
 
     assert not (tmp_path / "evil").exists()
+
+
+def test_a_link_to_a_secret_does_not_travel(repository: Path) -> None:
+    (repository / "settings.txt").symlink_to(repository / ".env")
+
+    assert "settings.txt" not in bundle.make_bundle(repository).names
+
+
+def test_where_git_fails_nothing_that_it_ignores_travels(repository: Path) -> None:
+    (repository / ".git/index").write_bytes(b"broken")
+
+    with pytest.raises(GpuexpError, match="git cannot say which files"):
+        bundle.make_bundle(repository)

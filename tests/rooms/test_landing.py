@@ -54,12 +54,13 @@ def a_reply(folder: Path, attempt: Attempt, *, inline_bytes: int = 1000, **chang
         "outcome": transport.outcome_to_plain(Outcome(result=result)),
         "record": documents.dump_record(result).decode(),
         "files": deliveries.to_plain(parcels),
+        "spool": "spool/s",
     }
     return json.dumps({**told, **changes})
 
 
 def landing(service: Service, storage: LocalStorage, slept: list[float]) -> Landing:
-    return Landing(service, storage, scope="s", sleep=slept.append)  # type: ignore[arg-type]
+    return Landing(service, storage, tidy=True, sleep=slept.append)  # type: ignore[arg-type]
 
 
 def test_a_reply_brings_files_and_record_home(storage: LocalStorage, tmp_path: Path) -> None:

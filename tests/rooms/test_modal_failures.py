@@ -8,7 +8,7 @@ import modal.exception as told
 import pytest
 
 from pytest_gpuexp.backends import modal_failures
-from pytest_gpuexp.backends.modal_calls import is_away
+from pytest_gpuexp.backends.modal_calls import is_final, is_refusal
 
 
 @pytest.mark.parametrize(
@@ -61,16 +61,33 @@ def test_each_error_before_a_run_says_the_way_out(error: BaseException, says: st
 
 
 @pytest.mark.parametrize(
-    ("error", "away"),
+    ("error", "final"),
     [
-        (told.ConnectionError("gone"), True),
-        (ConnectionRefusedError(), True),
-        (told.ServiceError("unavailable"), True),
-        (told.NotFoundError("x"), False),
-        (told.FunctionTimeoutError("x"), False),
+        (told.ConnectionError("gone"), False),
+        (ConnectionRefusedError(), False),
+        (told.ServiceError("unavailable"), False),
+        (told.ResourceExhaustedError("slow down"), False),
+        (told.ExecutionError("Request failed with status 500"), False),
+        (told.InternalError("x"), False),
+        (told.AuthError("x"), False),
         (TimeoutError(), False),
-        (ValueError("x"), False),
+        (told.NotFoundError("x"), True),
+        (told.FunctionTimeoutError("x"), True),
+        (told.RemoteError("x"), True),
+        (ValueError("raised while the container imported the app"), True),
     ],
 )
-def test_what_is_tried_again_is_what_nobody_heard(error: BaseException, away: bool) -> None:
-    assert is_away(error) is away
+def test_a_call_has_ended_only_where_modal_says_so(error: BaseException, final: bool) -> None:
+    assert is_final(error) is final
+
+
+def test_what_modal_refuses_once_it_is_not_asked_again() -> None:
+    assert is_refusal(told.AuthError("Token revoked"))
+    assert not is_refusal(told.ResourceExhaustedError("slow down"))
+
+
+@pytest.mark.parametrize("text", ["Classroom full", "BloomForCausalLM failed"])
+def test_a_word_that_holds_oom_is_no_memory_error(text: str) -> None:
+    ending = modal_failures.ending_of(told.RemoteError(text), cancelled=False, timeout_seconds=None)
+
+    assert ending[0] == "failed"
