@@ -52,6 +52,10 @@ class Claiming:
         code = code_of(self._origins.fingerprint(item))
         return self._elsewhere.has(item.spec, ledger, code=code)
 
+    def free(self, items: Iterable[ExperimentItem]) -> list[ExperimentItem]:
+        """Return those of ``items`` that no other session has."""
+        return [item for item in items if not self.is_elsewhere(item)]
+
     def take_over(self, items: Iterable[ExperimentItem]) -> list[tuple[Attempt, str]]:
         """Return what dead sessions have left of ``items`` on Modal, each with what finds it.
 

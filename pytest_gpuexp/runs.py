@@ -84,8 +84,7 @@ class Runs:
         self.dispatching = True
         with terminable():
             try:
-                left = [item for item in items if not self._claiming.is_elsewhere(item)]
-                adopts = self._settings.resume
+                left, adopts = self._claiming.free(items), self._settings.resume
                 while left or self._elsewhere.waiting:
                     if left:
                         self._dispatch(session, left, adopts=adopts)
@@ -115,13 +114,16 @@ class Runs:
                         dispatch.submit(new)
                 self._show_progress(backend.running())
                 stop_where_asked(session)
-            if self._refusal is not None:
-                raise self._refusal
+            self._raise_refusal()
         except BackendUnavailable:
             raise  # what it holds goes on without us, and is taken over by --resume
         except BaseException:
             self._cancel(dispatch)
             raise
+
+    def _raise_refusal(self) -> None:
+        if self._refusal is not None:
+            raise self._refusal
 
     def _outwait(self, session: pytest.Session) -> list[ExperimentItem]:
         """Wait for what others have under way; return what is nobody's any more, to be run here."""

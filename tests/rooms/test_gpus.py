@@ -48,7 +48,7 @@ def test_without_a_list_the_drivers_files_are_counted(tmp_path: Path) -> None:
     for name in ("nvidia10", "nvidia2", "nvidia0", "nvidiactl", "nvidia-uvm", "null"):
         (tmp_path / name).touch()
 
-    assert visible_gpus({}, devices=tmp_path) == ("0", "2", "10")
+    assert visible_gpus({}, devices=tmp_path) == ("0", "1", "2")
 
 
 def test_a_machine_without_a_driver_has_none(tmp_path: Path) -> None:
