@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_gpuexp import recording, renting
+from pytest_gpuexp import recording
 from pytest_gpuexp.backends.in_process import InProcessBackend
 from pytest_gpuexp.backends.local import LocalBackend
-from pytest_gpuexp.backends.on_modal import ModalBackend
 from pytest_gpuexp.backends.published import PublishedBackend
 from pytest_gpuexp.collection import ExperimentItem
 from pytest_gpuexp.configuring import parallelism_of, xdist_workers
 from pytest_gpuexp.errors import GpuexpError, StorageError, UsageProblems
 from pytest_gpuexp.greeting import make_greeting
 from pytest_gpuexp.own_process import OwnProcess
+from pytest_gpuexp.plan_lines import facts_of
 from pytest_gpuexp.protocols import Backend, Storage
 from pytest_gpuexp.publishing import Publisher, open_spool, publish_leftovers
 from pytest_gpuexp.records import Attempt, Job, RunSpec
@@ -27,7 +30,10 @@ from pytest_gpuexp.storage.local import LocalStorage
 from pytest_gpuexp.storage.opening import STUB_FOLDER, open_storage
 from pytest_gpuexp.storage.tigris import TigrisStorage
 
-_OURS = (LocalBackend, InProcessBackend, ModalBackend)  # they keep the files of runs in a folder
+if TYPE_CHECKING:
+    from pytest_gpuexp.backends.on_modal import ModalBackend
+
+_OURS = (LocalBackend, InProcessBackend)  # they keep the files of runs in a folder
 
 
 class Places:
@@ -47,7 +53,7 @@ class Places:
         self.storage = self._make_storage()
         self.refused = False
         self._backend: Backend | None = None
-        self._first: Backend | None = None  # what ``close`` has let go
+        self._rented: ModalBackend | None = None
         self._published: PublishedBackend | None = None
         self._spooled: LocalStorage | None = None
         self._told_texts: list[str] = []
@@ -87,9 +93,9 @@ class Places:
             self._own_process.provenance = provenance
         if isinstance(backend, LocalBackend):
             backend.prepare(provenance)
-        elif isinstance(backend, ModalBackend):
-            backend.prepare(provenance, [item.spec for item in items])
-        if self._workplace is self.storage or not isinstance(backend, _OURS):
+        elif self._rented is not None:
+            self._rented.prepare(provenance, [item.spec for item in items])
+        if self._workplace is self.storage or not (isinstance(backend, _OURS) or self._rented):
             return backend
         publisher = Publisher(self._workplace, self.storage)
         self._published = PublishedBackend(
@@ -99,13 +105,13 @@ class Places:
 
     def adopt(self, attempt: Attempt, handle: str) -> Job | None:
         """Take over ``attempt`` of another session; None where it never began, and never will."""
-        assert isinstance(self._backend, ModalBackend)  # no other tells the handles of calls
-        return self._backend.adopt(attempt, handle)
+        assert self._rented is not None  # no other tells the handles of calls
+        return self._rented.adopt(attempt, handle)
 
     def leave_copy(self, name: str) -> None:
         """Let those who look at Modal's volume see the report ``name``, too."""
-        if isinstance(self._first, ModalBackend):
-            self._told_texts += filter(None, [self._first.leave(name, self.storage.read(name))])
+        if self._rented is not None:
+            self._told_texts += filter(None, [self._rented.leave(name, self.storage.read(name))])
 
     def folder_of(self, attempt: Attempt) -> Path:
         """Return where ``attempt`` keeps its files while it runs."""
@@ -121,7 +127,6 @@ class Places:
         backend = self._published or self._backend
         if backend is not None:
             backend.close()
-            self._first = self._backend
             self._backend = self._published = None
 
     def check(self, specs: Iterable[RunSpec]) -> None:
@@ -140,14 +145,15 @@ class Places:
             ]
             if problems:
                 raise pytest.UsageError(str(UsageProblems("backend local", problems)))
-        renting.check_budget(self._settings, specs)
+        if self._settings.budget is not None:
+            _renting().check_budget(self._settings, specs)
         if self._config.option.collectonly or self.judges_only:
             return
         # One that resumes may need no worker, and of the local backend all is known.
         if not (self._settings.resume and self._settings.backend == "local"):
-            backend = self._make_backend()
-            if isinstance(backend, ModalBackend):
-                renting.check(backend, specs)
+            self._make_backend()
+            if self._rented is not None:
+                _renting().check(self._rented, specs)
         if not self._settings.dry_run:
             self._make_storage_ready()  # what is left in the spool is published, not run again
 
@@ -185,24 +191,8 @@ class Places:
 
     def facts(self) -> dict[str, str]:
         """Return what the user should know of this session's places, by label."""
-        settings = self._settings
-        backend = settings.backend
-        if settings.reason:
-            backend += f" ({settings.reason}; no isolation, no timeouts)"
-        facts = {"backend": backend}
-        if backend == "local":
-            isolation = settings.isolation
-            facts["isolation"] = "fork" if isolation == "auto" else isolation
         parallelism = len(self._workers) if self.judges_only else self.parallelism
-        facts["parallelism"] = str(parallelism)
-        if backend == "modal":
-            facts["GPUs"] = settings.gpu or "by tier"
-        else:
-            facts["GPUs"] = ", ".join(settings.gpus) or "none (CPU)"
-        facts["storage"] = self.shown("")
-        if settings.stub:
-            facts["stub mode"] = "nothing is judged"
-        return facts
+        return facts_of(self._settings, parallelism=parallelism, storage=self.shown(""))
 
     def shown(self, name: str) -> str:
         """Return where ``name`` lies, relative to where pytest was started if it is below."""
@@ -273,13 +263,14 @@ class Places:
             )
             return InProcessBackend(self._own_process.execute)
         if name == "modal":
-            return renting.rent(
+            self._rented = _renting().rent(
                 self._config,
                 settings,
                 workplace=self._workplace,
                 storage=self.storage,
                 parallelism=self.parallelism,
             )
+            return self._rented
         if name != "local":
             return None
         share = max(1, len(self._workers)) if hasattr(self._config, "workerinput") else 1
@@ -298,3 +289,8 @@ class Places:
     def _saved(self, attempt: Attempt, checkpoint: str) -> None:
         if self._published is not None:
             self._published.saved(attempt, checkpoint)
+
+
+def _renting() -> ModuleType:
+    """Import late what only sessions on Modal need: asyncio and archives take 60 ms."""
+    return importlib.import_module("pytest_gpuexp.renting")

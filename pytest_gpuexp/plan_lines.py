@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from pytest_gpuexp import figures
 from pytest_gpuexp.plan import KEPT, RUNNING, SINCE
 from pytest_gpuexp.records import RunSpec
+from pytest_gpuexp.settings import Settings
 
 
 def plan_lines(plan: Mapping[str, Sequence[RunSpec]]) -> list[str]:
@@ -42,6 +43,26 @@ def resumption_lines(
     if every_run:
         return [head, *(f"  {figures.clean(f'{name}  {reason}')}" for name, reason in resumption)]
     return [head, *(f"  {count} {figures.clean(reason)}" for reason, count in why.items())]
+
+
+def facts_of(settings: Settings, *, parallelism: int, storage: str) -> dict[str, str]:
+    """Return what people should know of where a session's runs go, by label."""
+    backend = settings.backend
+    if settings.reason:
+        backend += f" ({settings.reason}; no isolation, no timeouts)"
+    facts = {"backend": backend}
+    if backend == "local":
+        isolation = settings.isolation
+        facts["isolation"] = "fork" if isolation == "auto" else isolation
+    facts["parallelism"] = str(parallelism)
+    if backend == "modal":
+        facts["GPUs"] = settings.gpu or "by tier"
+    else:
+        facts["GPUs"] = ", ".join(settings.gpus) or "none (CPU)"
+    facts["storage"] = storage
+    if settings.stub:
+        facts["stub mode"] = "nothing is judged"
+    return facts
 
 
 def facts_line(facts: Mapping[str, str], *, separator: str = " · ") -> str:

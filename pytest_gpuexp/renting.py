@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import importlib.util
 import socket
 from collections.abc import Iterable
 
 import pytest
 
 from pytest_gpuexp import costs
+from pytest_gpuexp.backends import modal_door
 from pytest_gpuexp.backends.modal_service import DEFAULT_TIER
 from pytest_gpuexp.backends.on_modal import ModalBackend
 from pytest_gpuexp.errors import BackendUnavailable
@@ -35,10 +35,10 @@ def rent(
     Raises:
         pytest.UsageError: the modal client is not installed.
     """
-    if importlib.util.find_spec("modal") is None:
-        raise pytest.UsageError(
-            "--backend=modal needs the modal client: pip install 'pytest-gpuexp[modal]'"
-        )
+    try:
+        modal_door.check_client()
+    except BackendUnavailable as error:
+        raise pytest.UsageError(str(error)) from None
     return ModalBackend(
         project=read_project(settings.root),
         root=settings.root,

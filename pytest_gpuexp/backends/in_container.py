@@ -47,9 +47,10 @@ def execute(task: str, *, volume: Volume, claims: Claims, call_id: str, folder: 
 
     A task is ``{"luggage": digest, "attempt": ..., "claim": key, "provenance": {...}, "scope":
     ...}``; the scope is that of the session's storage, as others share the volume. A reply is
-    ``{"version": 1, "outcome": ..., "record": text, "files": [...]}``, or ``{"version": 1,
-    "claimed_by": call id}`` where another call has begun the attempt, or ``{"version": 1,
-    "refused": why}``. ``folder`` is where ``volume`` is mounted.
+    ``{"version": 1, "outcome": ..., "record": text, "files": [...], "spool": ...}``, whose spool is
+    the folder of the volume with the files that are too large for it; or ``{"version": 1,
+    "claimed_by": call id}`` where another call has begun the attempt; or ``{"version": 1,
+    "refused": why}``. ``folder`` is where ``volume`` is mounted. Nothing is raised.
     """
     # What is raised here would reach the session as an error of Modal's client.
     try:

@@ -16,6 +16,7 @@ from typing import Any
 
 from pytest_gpuexp.backends import relayed
 
+VOID = "void"  # the claim of an attempt that nobody will run
 # How long nobody may be reached before the session gives up; its calls go on without it.
 PATIENCE_SECONDS = 900.0
 _FIRST_WAIT, _LONGEST_WAIT = 0.2, 15.0
@@ -119,7 +120,7 @@ class Calls:
             self._loop.create_task(self._read_log(key, call, log))
             reply = await self._persist(lambda: self._get(key))
             other = _claimed_by(reply)
-            if other == "void":  # given up before it began, by a session that resumes
+            if other == VOID:  # given up before it began, by a session that resumes
                 raise asyncio.CancelledError
             if other:  # an earlier spawn of ours, whose answer was lost, or another session's
                 self._know(key, _find(other), other)

@@ -14,7 +14,7 @@ from typing import Any
 from pytest_gpuexp import bundle, documents, recording, transport
 from pytest_gpuexp.backends import modal_failures, modal_names, travelling
 from pytest_gpuexp.backends.landing import Landing
-from pytest_gpuexp.backends.modal_calls import Calls, Ended, is_final
+from pytest_gpuexp.backends.modal_calls import VOID, Calls, Ended, is_final
 from pytest_gpuexp.backends.modal_service import ModalService
 from pytest_gpuexp.errors import BackendUnavailable, GpuexpError
 from pytest_gpuexp.project import Project
@@ -27,9 +27,6 @@ _OURS_TO_SAY = (
     "user",
     "packages",
 )  # of provenance; the rest the container knows
-
-
-_VOID = "void"  # claimed by nobody who runs it
 
 
 class ModalBackend:
@@ -159,7 +156,7 @@ class ModalBackend:
         token, _, call_id = handle.partition(":")
         if not call_id:
             call_id = self._claimant(f"{token}/{attempt.key}")
-        if call_id == _VOID:
+        if call_id == VOID:
             return None
         job = Job(key=attempt.key, backend=self.name, handle=handle)
         self._flying[attempt.key] = attempt, job, self._clock()
@@ -169,8 +166,8 @@ class ModalBackend:
     def _claimant(self, claim: str) -> str:
         try:
             claims = self._service.claims()
-            if claims.put(claim, _VOID, skip_if_exists=True):
-                return _VOID
+            if claims.put(claim, VOID, skip_if_exists=True):
+                return VOID
             return str(claims.get(claim))
         except Exception as error:
             raise BackendUnavailable(

@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 from typing import Any
 
-_SPOOL = "spool"
+from pytest_gpuexp.backends.in_container import SPOOL
 
 
 def listing(entries: Iterable[Any]) -> str:
@@ -31,7 +31,7 @@ def listing(entries: Iterable[Any]) -> str:
 def _place(path: str) -> tuple[str, str]:
     """Return the experiment that ``path`` belongs to and its name there, both "" where to none."""
     parts = path.strip("/").split("/")
-    if parts[0] == _SPOOL:
+    if parts[0] == SPOOL:
         parts = parts[2:]  # less the scope of the session's storage
     if len(parts) < 2 or parts[0].startswith("."):  # what sessions have sent ahead is no result
         return "", ""
