@@ -7,6 +7,7 @@ import json
 import os
 import platform
 import sys
+import tempfile
 from collections.abc import Sequence
 from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
@@ -57,8 +58,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     contenders = [c for c in CONTENDERS if c.name in asked.only] or list(CONTENDERS)
     effort = QUICK if asked.quick else Effort()
     figures: list[Figure] = []
-    for work in works:
-        figures += measure(contenders, work, effort, _tell)
+    with tempfile.TemporaryDirectory(prefix="bench-", ignore_cleanup_errors=True) as place:
+        for work in works:
+            figures += measure(contenders, work, effort, _tell, place=Path(place))
     sheet = Sheet(figures=figures)
     if asked.json:
         asked.json.write_text(json.dumps(_document(sheet), indent=1) + "\n", encoding="utf-8")

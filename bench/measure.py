@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -44,9 +43,13 @@ def measure(
     work: Work,
     effort: Effort,
     tell: Callable[[str], None],
+    *,
+    place: Path,
 ) -> list[Figure]:
     """Time each contender at each of its sizes; one that fails is not tried again.
 
+    What they write stays in ``place``: ext4 looks at every inode that was given up in the last
+    minutes before it makes a file, so to clean up here would slow down whoever comes next.
     Every second round goes backwards, so that nobody always runs in the wake of the same one.
     """
     cells = [
@@ -61,23 +64,20 @@ def measure(
             contender, figure = cells[index]
             if figure.failure is None:
                 tell(f"{work} {number + 1}/{rounds}: {contender.title}, {figure.runs} runs")
-                cells[index] = (contender, _once(contender, figure))
+                cells[index] = (contender, _once(contender, figure, place))
     return [figure for _, figure in cells]
 
 
-def _once(contender: Contender, figure: Figure) -> Figure:
+def _once(contender: Contender, figure: Figure, place: Path) -> Figure:
     if absent := contender.missing(figure.work):
         return replace(figure, failure=absent)
-    folder = Path(tempfile.mkdtemp(prefix="bench-"))
-    try:
-        task = Task(work=figure.work, runs=figure.runs, folder=folder)
-        command = contender.command(task)
-        ended = run_timed(command, folder=folder, environment=_environment(), timeout_s=TIMEOUT_S)
-        if failure := _failure(ended, task):
-            return replace(figure, failure=failure, walls_s=())
-        return _with_witness(replace(figure, walls_s=(*figure.walls_s, ended.wall_s)), folder)
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+    folder = Path(tempfile.mkdtemp(prefix=f"{contender.name}-", dir=place))
+    task = Task(work=figure.work, runs=figure.runs, folder=folder)
+    command = contender.command(task)
+    ended = run_timed(command, folder=folder, environment=_environment(), timeout_s=TIMEOUT_S)
+    if failure := _failure(ended, task):
+        return replace(figure, failure=failure, walls_s=())
+    return _with_witness(replace(figure, walls_s=(*figure.walls_s, ended.wall_s)), folder)
 
 
 def _environment() -> dict[str, str]:

@@ -76,8 +76,11 @@ class Execution:
         quiet: bool = False,
         stopping: Stopping | None = None,
         tell: Callable[[Mapping[str, str]], object] = dict,
+        ended: Callable[[], object] = bool,
     ) -> Outcome:
         """Execute ``attempt`` of a handler of ``module`` and return how it ended.
+
+        ``ended`` is called when its code has run and only its results are left to be kept.
 
         Session-, package- and module-scoped fixtures are torn down afterwards unless ``nextitem``
         still needs them. Where ``quiet``, the outcome alone has the reports: nobody hears of them.
@@ -100,6 +103,7 @@ class Execution:
             item.ihook.pytest_runtest_protocol(item=item, nextitem=nextitem)
         finally:
             stopping.release()
+            ended()
             runner.close()
             self._course = None
         result = _result(attempt, course, started, time.perf_counter() - clock)

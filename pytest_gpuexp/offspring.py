@@ -34,7 +34,10 @@ class Death:
 
 @dataclass(slots=True, kw_only=True)
 class Running:
-    """A child at work: on what, since when (Unix), and until when (by the loop's clock)."""
+    """A child at work: on what, since when (Unix), and until when (by the loop's clock).
+
+    Its handler has ``ended`` while its result is still on the way to the disk.
+    """
 
     child: Child
     task: Message
@@ -43,6 +46,7 @@ class Running:
     deadline: float | None
     kill_at: float | None = None
     killed_for: Status | None = None
+    ended: bool = False
     reported: bool = False
 
 

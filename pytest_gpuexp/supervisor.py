@@ -18,10 +18,9 @@ from pytest_gpuexp.wire import Channel, Message
 _POLL_SECONDS = 0.02  # where the kernel has no pidfd, or another session holds the GPUs
 _LEAVING_SECONDS = 5.0  # between a child's report and its end
 
-
 # What a child says before its outcome: what it had to import, that it was asked from outside to
-# stop, and what its session should know.
-_ASIDES = (b'{"imported"', b'{"stopping"', b'{"told"')
+# stop, what its session should know, and that only its record is left to write.
+_ASIDES = (b'{"imported"', b'{"stopping"', b'{"told"', b'{"ended"')
 
 
 class Supervisor:
@@ -153,7 +152,10 @@ class Supervisor:
             self._spares.append(self._new_child())
 
     def _busy(self) -> int:
-        return sum(not run.reported for run in self._running.values())
+        """Return how many handlers run; more results being written than may run count too."""
+        at_work = sum(not (run.ended or run.reported) for run in self._running.values())
+        writing = sum(run.ended and not run.reported for run in self._running.values())
+        return at_work + max(0, writing - self._parallelism)
 
     def _start(self, task: Message, devices: tuple[str, ...]) -> None:
         child = self._spares.pop() if self._spares else self._new_child()
@@ -200,6 +202,8 @@ class Supervisor:
         if "imported" in aside:  # the next children should share it
             self._drop_spares()
             self._on_order({"op": "import", **aside})
+        elif "ended" in aside:
+            run.ended = True
         elif "stopping" in aside:
             self._grant(run, aside["stopping"])
         else:
@@ -215,7 +219,7 @@ class Supervisor:
         processes.signal_group(pid, signal.SIGKILL)  # before its pid can be given to another
         _, waitstatus = os.waitpid(pid, 0)
         del self._running[job]
-        processes.end_orphans(self._own())
+        processes.end_orphans({child.pid for child in self._children()})
         self._unregister(run.child)
         self._leases.release(run.devices)
         if not run.reported:
@@ -233,9 +237,6 @@ class Supervisor:
     def _new_oom_kills(self) -> int:
         before, self._oom_kills = self._oom_kills, processes.oom_kills()
         return self._oom_kills - before
-
-    def _own(self) -> set[int]:
-        return {child.pid for child in self._children()}
 
     def _children(self) -> list[Child]:
         return [*self._spares, *(run.child for run in self._running.values())]

@@ -194,6 +194,30 @@ def test_a_run_that_has_reported_but_does_not_leave_holds_up_nobody(one_at_a_tim
     assert list(one_at_a_time.folder.iterdir()) == []
 
 
+def test_a_run_whose_result_is_still_being_written_holds_up_nobody(one_at_a_time: Bench) -> None:
+    one_at_a_time.run("j0", "commit")
+    one_at_a_time.run("j1", "report")
+
+    one_at_a_time.done("j1")
+    one_at_a_time.control.send({"op": "cancel", "jobs": ["j0"]})
+
+    assert one_at_a_time.done("j0")["j0"]["killed_for"] == "cancelled"
+
+
+def test_no_more_results_are_written_at_once_than_may_run(one_at_a_time: Bench) -> None:
+    for job, do in (("j0", "commit"), ("j1", "commit"), ("j2", "report")):
+        one_at_a_time.run(job, do)
+    one_at_a_time.until(lambda told: told.get("started") == "j1")
+
+    one_at_a_time.control.send({"op": "cancel", "jobs": ["j0"]})
+    one_at_a_time.done("j0", "j2")
+    started = [told["started"] for told in one_at_a_time.seen if "started" in told]
+    ended = [told["done"] for told in one_at_a_time.seen if "done" in told]
+    one_at_a_time.control.send({"op": "cancel", "jobs": ["j1"]})
+
+    assert (started, ended) == (["j0", "j1", "j2"], ["j0", "j2"])
+
+
 def test_a_spare_that_was_killed_costs_no_run(one_at_a_time: Bench) -> None:
     one_at_a_time.run("j0", "tarry")
     one_at_a_time.until(lambda told: "started" in told)
