@@ -8,7 +8,6 @@ from typing import Any, TypeAlias
 import numpy as np
 import pytest
 import torch
-import torch._dynamo  # optimizers need it: imported here it is paid for once, not in each run
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from sklearn.datasets import load_digits

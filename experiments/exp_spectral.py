@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-import torch._dynamo  # optimizers need it: imported here it is paid for once, not in each run
 from numpy.typing import NDArray
 from scipy.stats import ttest_1samp
 from sklearn.metrics import roc_auc_score

@@ -16,16 +16,12 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
-from pytest_gpuexp import processes
+from pytest_gpuexp import processes, put_off
 from pytest_gpuexp.offspring import Child
 from pytest_gpuexp.records import Status
 from pytest_gpuexp.seeding import seed_everything
 from pytest_gpuexp.stopping import Stopping
 from pytest_gpuexp.wire import Channel, Message
-
-# What libraries import only when it is first used. In a child that is once a run: with torch the
-# first optimizer takes two seconds. The snapshot imports it when a child has shown the need.
-_PUT_OFF = {"torch._dynamo"}
 
 Execute = Callable[[Message, Channel], Mapping[str, Any]]
 
@@ -87,15 +83,15 @@ def serve_one(channel: Channel, execute: Execute) -> None:
     if task is None:
         return
     _enter(task)
-    known = set(_PUT_OFF & sys.modules.keys())
+    known = put_off.MODULES & sys.modules.keys()
     outcome = execute(task, channel)
     if os.getpid() != me:
         os._exit(0)  # the handler forked and let its child come back here
     with contextlib.suppress(OSError, ValueError):
         sys.stdout.flush()
         sys.stderr.flush()
-    if put_off := _PUT_OFF & sys.modules.keys() - known:
-        channel.send({"imported": sorted(put_off)})
+    if late := put_off.MODULES & sys.modules.keys() - known:
+        channel.send({"imported": sorted(late)})  # the snapshot shares it with the next ones
     channel.send(outcome)
 
 

@@ -16,13 +16,13 @@ from typing import Any, NoReturn
 
 import pytest
 
-from pytest_gpuexp import binding, children, endings, processes, recording, transport
+from pytest_gpuexp import binding, children, endings, processes, put_off, recording, transport
 from pytest_gpuexp.collection import ExperimentModule, Kit
 from pytest_gpuexp.errors import GpuexpError
 from pytest_gpuexp.execution import Execution
 from pytest_gpuexp.leases import Leases
 from pytest_gpuexp.offspring import Child, Death
-from pytest_gpuexp.records import ExperimentResult, Outcome, RunSpec
+from pytest_gpuexp.records import Attempt, ExperimentResult, Outcome
 from pytest_gpuexp.settings import Settings
 from pytest_gpuexp.storage.local import LocalStorage
 from pytest_gpuexp.supervisor import Supervisor
@@ -116,7 +116,7 @@ class Worker:
         elif order["op"] == "import":
             self._import(order["imported"])
         elif order["op"] == "run":
-            self._warm(transport.attempt_from_plain(order["attempt"]).spec)
+            self._warm(transport.attempt_from_plain(order["attempt"]))
         elif self._fork:
             assert self._session is not None  # pytest collects before it runs
             self._kit.named.add(Path(order["path"]))
@@ -131,11 +131,14 @@ class Worker:
                     importlib.import_module(name)
                 self._judged_safe = False
 
-    def _warm(self, spec: RunSpec) -> None:
+    def _warm(self, attempt: Attempt) -> None:
         """Do once, before a fork, what all runs of a handler would do; an error is left to them."""
         if self._fork:
             with contextlib.suppress(Exception):
-                binding.warm(self._module(spec.path), spec)
+                module = self._module(attempt.spec.path)
+                binding.warm(module, attempt.spec)
+                if not attempt.stub:
+                    self._import(put_off.foreseen(module.path.read_text("utf-8"), sys.modules))
             children.settle_memory()
 
     def _launch(self) -> Child:

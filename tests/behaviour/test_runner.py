@@ -218,8 +218,20 @@ def exp_adam(runner, seed):
 """
 
 
-def test_what_torch_imports_late_is_imported_once_for_the_runs_that_follow(tmp_path: Path) -> None:
+def test_what_torch_imports_late_is_imported_before_the_runs(tmp_path: Path) -> None:
     write(tmp_path, exp_late=LATE)
+
+    ended = run(tmp_path, "--seeds=2")
+
+    known = [ended.record(f"exp_adam[seed:{seed}]")["metrics"]["known"] for seed in range(2)]
+    assert known == [1, 1]
+
+
+def test_where_the_file_does_not_tell_it_is_imported_for_the_runs_that_follow(
+    tmp_path: Path,
+) -> None:
+    hidden = LATE.replace("torch.optim.Adam", "getattr(torch, 'opt' + 'im').Adam")
+    write(tmp_path, exp_late=hidden)
 
     ended = run(tmp_path, "--parallelism=1")
 
