@@ -43,8 +43,9 @@ class ExperimentItem(pytest.Item):
         self.own_markers.extend(handler.marks)
         # As pytest's own functions have them: conftests ask for `"slow" in item.keywords`.
         self.keywords.update((mark.name, mark) for mark in handler.marks)
-        if handler.row_marks:
-            for mark in handler.marks_of(spec):
+        for row in handler.rows_of(spec) if handler.rows else ():
+            self.extra_keyword_matches.update(row.words)
+            for mark in row.marks:
                 self.add_marker(
                     getattr(pytest.mark, mark.name).with_args(*mark.args, **mark.kwargs)
                 )

@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 import inspect
 import types
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, cast
 
 import pytest
@@ -18,7 +19,19 @@ from pytest_gpuexp.records import Experiment, Threshold
 from pytest_gpuexp.retrying import STATUSES, UNASKED, Retries
 from pytest_gpuexp.settings import Settings
 
-RowMarks = tuple[tuple[str, ...], str, tuple[pytest.Mark, ...]]  # names, text in ids, marks
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """What ``parametrize`` says of one row beside its values.
+
+    ``text`` is the row in our ids, which follow from the values of ``names``; ``words`` are its own
+    ids, by which ``-k`` finds it too; ``marks`` are those that ``pytest.param`` gives it.
+    """
+
+    names: tuple[str, ...]
+    text: str
+    words: tuple[str, ...] = ()
+    marks: tuple[pytest.Mark, ...] = ()
 
 
 def marks_of(holder: object) -> list[pytest.Mark]:
@@ -71,10 +84,10 @@ def _experiment_problems(experiment_id: object, given: Mapping[str, Any]) -> lis
     ]
 
 
-def groups_of(marks: Iterable[pytest.Mark]) -> tuple[list[Group], list[RowMarks]]:
-    """Return the groups of parameters, and the marks that ``pytest.param`` gives to rows."""
+def groups_of(marks: Iterable[pytest.Mark]) -> tuple[list[Group], list[Row]]:
+    """Return the groups of parameters, and the rows that ``parametrize`` says more of."""
     groups: list[Group] = []
-    row_marks: list[RowMarks] = []
+    told: list[Row] = []
     for mark in marks:
         if mark.name == "gpuexp_grid":
             groups.append(grid_group(_axes(mark), **_conditions(mark)))
@@ -83,8 +96,8 @@ def groups_of(marks: Iterable[pytest.Mark]) -> tuple[list[Group], list[RowMarks]
         elif mark.name == "gpuexp_cases":
             groups.append(cases_group(mark.args[0] if mark.args else (), **_conditions(mark)))
         elif mark.name == "parametrize":
-            groups.append(_parametrized(mark, row_marks))
-    return groups, row_marks
+            groups.append(_parametrized(mark, told))
+    return groups, told
 
 
 def seeds_of(marks: Iterable[pytest.Mark], problems: list[str]) -> Any:
@@ -189,28 +202,45 @@ def _statuses(on: Any) -> list[Any]:
     return [on] if isinstance(on, str) or not isinstance(on, Iterable) else list(on)
 
 
-def _parametrized(mark: pytest.Mark, row_marks: list[RowMarks]) -> Group:
+def _parametrized(mark: pytest.Mark, told: list[Row]) -> Group:
     argnames = mark.args[0] if mark.args else mark.kwargs.get("argnames", ())
     argvalues = mark.args[1] if len(mark.args) > 1 else mark.kwargs.get("argvalues", ())
     if mark.kwargs.get("indirect"):
-        told = "parametrize: indirect= is not for handlers; let the fixture take the name itself"
-        return Group(kind="parametrize", blocks=(), problems=(told,))
+        problem = "parametrize: indirect= is not for handlers; let the fixture take the name itself"
+        return Group(kind="parametrize", blocks=(), problems=(problem,))
     names = argnames.split(",") if isinstance(argnames, str) else list(argnames)
     names = [name.strip() for name in names if name.strip()]
     rows: list[Any] = []
-    marked: list[tuple[int, tuple[pytest.Mark, ...]]] = []
-    for number, value in enumerate(argvalues):
-        if type(value).__name__ == "ParameterSet":  # what pytest.param gives
-            marks = tuple(getattr(one, "mark", one) for one in value.marks)
-            marked += [(number, marks)] if marks else []
-            bare = isinstance(argnames, str) and len(names) == 1
+    bare = isinstance(argnames, str) and len(names) == 1
+    marks: list[tuple[pytest.Mark, ...]] = []
+    own: list[Any] = []
+    for value in argvalues:
+        is_set = type(value).__name__ == "ParameterSet"  # what pytest.param gives
+        marks.append(tuple(getattr(one, "mark", one) for one in value.marks) if is_set else ())
+        own.append(value.id if is_set else None)
+        if is_set:
             value = value.values[0] if bare else tuple(value.values)
         rows.append(value)
     group = parametrize_group(argnames, rows)
-    if not group.problems:
-        texts = group.blocks[0].texts
-        row_marks += [(tuple(names), texts[number], marks) for number, marks in marked]
+    if group.problems:
+        return group
+    given = _row_words(mark.kwargs.get("ids"), [(row,) if bare else row for row in rows])
+    if len(given) != len(rows):
+        problem = f"parametrize: {len(given)} ids for {len(rows)} rows"
+        return Group(kind="parametrize", blocks=(), problems=(problem,))
+    for text, words, one, marked in zip(group.blocks[0].texts, given, own, marks, strict=True):
+        words = (one,) if isinstance(one, str) else words
+        if words or marked:
+            told.append(Row(names=tuple(names), text=text, words=words, marks=marked))
     return group
+
+
+def _row_words(ids: Any, rows: Sequence[Sequence[Any]]) -> list[tuple[str, ...]]:
+    """Return what ``parametrize(ids=...)`` calls each row: a text a row, or a function a value."""
+    if ids is None:
+        return [()] * len(rows)
+    named = [[ids(value) for value in row] for row in rows] if callable(ids) else [[w] for w in ids]
+    return [tuple(str(word) for word in words if word is not None) for words in named]
 
 
 def _axes(mark: pytest.Mark) -> Mapping[str, Any]:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from pytest_gpuexp import declarations, identifiers, sweep
-from pytest_gpuexp.declarations import RowMarks
+from pytest_gpuexp.declarations import Row
 from pytest_gpuexp.errors import UsageProblems
 from pytest_gpuexp.identifiers import handler_id
 from pytest_gpuexp.overrides import Overrides
@@ -25,8 +25,8 @@ _NEVER_PARAMETERS = {"runner", "request"}
 class Handler:
     """One handler with all its runs, before any is deselected.
 
-    ``marks`` are its own, and ``row_marks`` those that ``pytest.param`` gives to single rows: the
-    row's names, its text in ids, its marks. ``retries`` says when its runs are attempted again.
+    ``marks`` are its own, and ``rows`` what ``parametrize`` says of single rows. ``retries`` says
+    when its runs are attempted again.
     """
 
     handler_id: str
@@ -34,17 +34,17 @@ class Handler:
     specs: tuple[RunSpec, ...]
     variants: Mapping[str, tuple[RunSpec, ...]]
     marks: tuple[pytest.Mark, ...]
-    row_marks: tuple[RowMarks, ...] = ()
+    rows: tuple[Row, ...] = ()
     retries: Retries | None = None
 
-    def marks_of(self, spec: RunSpec) -> list[pytest.Mark]:
-        """Return the marks that ``pytest.param`` gives to the row that ``spec`` came from."""
+    def rows_of(self, spec: RunSpec) -> list[Row]:
+        """Return what ``parametrize`` says of the rows that ``spec`` came from."""
         return [
-            mark
-            for names, text, marks in self.row_marks
-            if all(name in spec.parameters for name in names)
-            and identifiers.row_text(names, [spec.parameters[name] for name in names]) == text
-            for mark in marks
+            row
+            for row in self.rows
+            if all(name in spec.parameters for name in row.names)
+            and row.text
+            == identifiers.row_text(row.names, [spec.parameters[name] for name in row.names])
         ]
 
 
@@ -63,7 +63,7 @@ def read_handler(
     """
     subject = f"{experiment.path}::{name}"
     marks = declarations.marks_for(function)
-    groups, row_marks = declarations.groups_of(marks)
+    groups, rows = declarations.groups_of(marks)
     problems: list[str] = []
     seeds = declarations.seeds_of(marks, problems)
     machine = declarations.machine_of(marks, settings, problems)
@@ -91,7 +91,7 @@ def read_handler(
         specs=tuple(spec for specs in variants.values() for spec in specs),
         variants={variant: tuple(specs) for variant, specs in variants.items()},
         marks=tuple(declarations.marks_of(function)),
-        row_marks=tuple(row_marks),
+        rows=tuple(rows),
         retries=retries,
     )
 

@@ -111,7 +111,7 @@ def _place(key: tuple[str, str], parameters: Mapping[str, Plain]) -> tuple[objec
     """Return where a variant stands: ``e1_2`` before ``e1_10``, numbers by size, then strings."""
     handler, text = key
     numbers = [(int(part), "") if part.isdecimal() else (-1, part) for part in _split(handler)]
-    values = [(name, *_rank(parameters[name])) for name in sorted(parameters)]
+    values = [(name, *_rank(value)) for name, value in parameters.items()]  # as its id has them
     return numbers, values, text
 
 

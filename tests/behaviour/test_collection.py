@@ -343,6 +343,25 @@ def test_runs_are_chosen_as_tests_are(
     assert shown == names
 
 
+WORDED = """
+import pytest
+
+@pytest.mark.parametrize("width", [pytest.param(3, id="small"), pytest.param(400, id="big")])
+@pytest.mark.parametrize("depth", [1, 2], ids=["flat", "deep"])
+def exp_worded(runner, width, depth):
+    assert width > depth
+"""
+
+
+def test_k_takes_the_ids_that_parametrize_gives(tmp_path: Path) -> None:
+    sessions.write(tmp_path, exp_a=WORDED)
+
+    ended = sessions.run(tmp_path, "--collect-only", "-q", "-k", "big and not flat")
+
+    assert "exp_a.py::exp_worded[width:400-depth:2]" in ended.text
+    assert "1/4 tests collected" in ended.text
+
+
 def test_only_the_runs_that_were_chosen_are_run(tmp_path: Path) -> None:
     sessions.write(tmp_path, exp_a=SELECTABLE, tox="[pytest]\nmarkers = slow: takes its time\n")
 

@@ -116,11 +116,34 @@ def test_the_marks_of_a_row_are_kept_with_its_text() -> None:
         [(1, 2), pytest.param(3, 4, marks=[pytest.mark.xfail, pytest.mark.skip])],
     )
 
-    [group], [(names, text, marks)] = declarations.groups_of([mark.mark])
+    [group], [row] = declarations.groups_of([mark.mark])
 
-    assert group.names == names == ("a", "b")
-    assert text == "a:3-b:4"
-    assert [one.name for one in marks] == ["xfail", "skip"]
+    assert group.names == row.names == ("a", "b")
+    assert row.text == "a:3-b:4"
+    assert [one.name for one in row.marks] == ["xfail", "skip"]
+
+
+@pytest.mark.parametrize(
+    ("names", "ids"),
+    [
+        ("a", ["one", None]),
+        ("a", lambda a: "one" if a == 1 else None),
+        (["a"], iter(["one", None])),
+    ],
+)
+def test_a_row_keeps_the_ids_that_it_was_given(names: Any, ids: Any) -> None:
+    values = [1, pytest.param(2, id="two")] if names == "a" else [(1,), pytest.param(2, id="two")]
+    mark = pytest.mark.parametrize(names, values, ids=ids)
+
+    _, rows = declarations.groups_of([mark.mark])
+
+    assert [(row.text, row.words) for row in rows] == [("a:1", ("one",)), ("a:2", ("two",))]
+
+
+def test_ids_that_are_too_few_are_told() -> None:
+    [group], _ = declarations.groups_of([pytest.mark.parametrize("a", [1, 2], ids=["x"]).mark])
+
+    assert group.problems == ("parametrize: 1 ids for 2 rows",)
 
 
 def test_parametrize_is_read_by_keyword_too() -> None:

@@ -122,7 +122,9 @@ def test_the_marks_of_a_row_hold_for_its_runs_alone() -> None:
 
     handler = read(function)
 
-    assert [[mark.name for mark in handler.marks_of(spec)] for spec in handler.specs] == [
+    assert [
+        [mark.name for row in handler.rows_of(spec) for mark in row.marks] for spec in handler.specs
+    ] == [
         [],
         [],
         ["skip"],
