@@ -58,7 +58,7 @@ def flat_parameters(
     values that are not plain, references to the environment, secrets.
     """
     parameters: dict[str, Plain] = {}
-    for name, value in _leaves(config, ""):
+    for name, value in leaves(config):
         problem = _leaf_problem(name, value)
         if problem:
             problems.append(f"{name}: {problem}")
@@ -68,6 +68,16 @@ def flat_parameters(
         except NotPlain as refused:
             problems.append(f"{name}: {describe(value)} cannot be a parameter: {refused}")
     return parameters
+
+
+def leaves(config: Mapping[str, Any], place: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield the dotted name and the value of each parameter that ``config`` comes to."""
+    for key, value in config.items():
+        name = f"{place}.{key}" if place else str(key)
+        if isinstance(value, Mapping) and value and all(_is_name(one) for one in value):
+            yield from leaves(value, name)
+        else:
+            yield name, value
 
 
 def _read(config: object, folder: Path, problems: list[str]) -> RunRequest | None:
@@ -97,15 +107,6 @@ def _read(config: object, folder: Path, problems: list[str]) -> RunRequest | Non
     return RunRequest(
         path=path, function=function, parameters=parameters, seed=seeds[0], run_id=str(run_id)
     )
-
-
-def _leaves(config: Mapping[str, Any], place: str) -> Iterator[tuple[str, Any]]:
-    for key, value in config.items():
-        name = f"{place}.{key}" if place else str(key)
-        if isinstance(value, Mapping) and value and all(_is_name(one) for one in value):
-            yield from _leaves(value, name)
-        else:
-            yield name, value
 
 
 def _is_name(key: object) -> bool:

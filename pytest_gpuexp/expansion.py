@@ -8,12 +8,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
-from pytest_gpuexp import composition, configs, documents, stages, targets
+from pytest_gpuexp import composition, documents, stages, targets
 from pytest_gpuexp.errors import StorageError, UsageProblems
 from pytest_gpuexp.identifiers import row_text
 from pytest_gpuexp.orders import Order, RunRequest, order_from_plain
 from pytest_gpuexp.records import Plain
 from pytest_gpuexp.stages import StageConfig
+from pytest_gpuexp.variants import variants
 
 _PACKAGES = {"architecture": "model", "dataset": "data"}
 
@@ -63,7 +64,7 @@ def expand(stage: StageConfig, base_config: object, *, groups: Path | None, fold
         except UsageProblems as error:
             problems += [f"{error.subject}: {told}" for told in error.problems]
             continue
-        for label, seed, parameters in _variants(stage, composed, names, folder, problems):
+        for label, seed, parameters in _labelled(stage, composed, names, folder, problems):
             if not requests or parameters is not requests[-1].parameters:
                 problems += _repetition(seen, f"{path}::{function}", label, seed, parameters)
             requests.append(
@@ -120,64 +121,19 @@ def _raw(config: object) -> dict[str, Any]:
     return dict(raw)
 
 
-def _variants(
+def _labelled(
     stage: StageConfig,
     composed: dict[str, Any],
     names: Sequence[tuple[str, str]],
     folder: Path,
     problems: list[str],
-) -> Iterator[tuple[str, int, dict[str, Plain]]]:
+) -> Iterator[tuple[str, int, Mapping[str, Plain]]]:
     """Yield label, seed and parameters of each run of one architecture and dataset."""
     axes = [name for name, _ in names] + list(stage.hyperparameter_space)
+    fixed = [value for _, value in names]
     seeds = cast(Sequence[int], stage.seeds)
-    moving = composition.interpolates([composed, *stage.hyperparameter_space.values()])
-    by_seed = moving and "${seed}" in repr(composed)
-    fixed = {} if moving else configs.flat_parameters(composed, folder, problems)
-    for values in itertools.product(*stage.hyperparameter_space.values()):
-        chosen = dict(zip(stage.hyperparameter_space, values, strict=True))
-        text = row_text(axes, [*(value for _, value in names), *values]) if axes else ""
-        parameters: dict[str, Plain] = {}
-        for seed in seeds:
-            if by_seed or not parameters:
-                parameters = (
-                    _resolved(composed, chosen, seed, folder, problems)
-                    if moving
-                    else _overridden(fixed, chosen, problems)
-                )
-            yield f"{text}-seed:{seed}" if text else f"seed:{seed}", seed, parameters
-
-
-def _overridden(
-    fixed: Mapping[str, Plain], chosen: Mapping[str, Plain], problems: list[str]
-) -> dict[str, Plain]:
-    merged = dict(fixed)
-    for name, value in chosen.items():
-        for group in _prefixes(name):
-            if group in fixed:
-                problems.append(f"{name}: {group} is {fixed[group]!r}, which has nothing in it")
-        if name not in merged:
-            for inside in [one for one in merged if one.startswith(f"{name}.")]:
-                del merged[inside]
-        merged[name] = value
-    return merged
-
-
-def _resolved(
-    composed: Mapping[str, Any],
-    chosen: Mapping[str, Plain],
-    seed: int,
-    folder: Path,
-    problems: list[str],
-) -> dict[str, Plain]:
-    try:
-        config = composition.resolved({**composed, "seed": seed}, chosen)
-    except UsageProblems as error:
-        problems += error.problems
-        return {}
-    config.pop("seed", None)
-    return configs.flat_parameters(config, folder, problems)
-
-
-def _prefixes(name: str) -> list[str]:
-    words = name.split(".")
-    return [".".join(words[:count]) for count in range(1, len(words))]
+    for values, seed, parameters in variants(
+        composed, stage.hyperparameter_space, seeds, folder, problems
+    ):
+        text = row_text(axes, [*fixed, *values]) if axes else ""
+        yield f"{text}-seed:{seed}" if text else f"seed:{seed}", seed, parameters
