@@ -17,6 +17,7 @@ Parameters = dict[str, Plain]
 _Solve = Callable[[Mapping[str, Plain], int], Parameters]
 _MOST_FAILED = 100  # variants; what each alone cannot be told in a moment, and they are alike
 _OPEN, _CLOSE = "\ue000", "\ue001"  # of Unicode's private use
+_EMPTY = ""  # no name of a parameter
 _MARK = re.compile(f"{_OPEN}([^{_CLOSE}]*){_CLOSE}")
 _COMPUTES = re.compile(r"\$\{[^}]*(:|\$\{)")
 
@@ -123,9 +124,11 @@ def _marked(
     values = [value for axis in space.values() for value in axis]
     if not all(map(_is_word, values)) or any(map(_computes, _strings(config))):
         return None
+    # Beside an empty text a mark would stand alone, as if it were no part of a text.
+    begun = _mapped(config, lambda text: text or _mark(_EMPTY))
     marks = {name: _mark(name) for name in space}
     try:
-        marked = composition.resolved({**config, "seed": _mark("seed")}, marks)
+        marked = composition.resolved({**begun, "seed": _mark("seed")}, marks)
     except UsageProblems:
         return None
     del marked["seed"]
@@ -148,7 +151,7 @@ def _filling(marked: Mapping[str, Any], folder: Path, problems: list[str]) -> _S
     ]
 
     def solve(chosen: Mapping[str, Plain], seed: int) -> Parameters:
-        given = {**chosen, "seed": seed}
+        given = {**chosen, "seed": seed, _EMPTY: ""}
         parameters = dict(begun)
         for name, needed, fill in moving:
             parameters[name] = fill(*[given[one] for one in needed])
@@ -163,20 +166,26 @@ def _filler(name: str, value: object, folder: Path, problems: list[str]) -> Call
 
     @functools.lru_cache(maxsize=None, typed=True)
     def fill(*values: Plain) -> Plain:
-        filled = _filled(value, dict(zip(needed, values, strict=True)))
+        given = dict(zip(needed, values, strict=True))
+        filled = _mapped(value, lambda text: _filled(text, given))
         return configs.flat_parameters({name: filled}, folder, problems).get(name)
 
     return fill
 
 
-def _filled(value: object, given: Mapping[str, Plain]) -> object:
+def _filled(text: str, given: Mapping[str, Plain]) -> Plain:
+    if alone := _MARK.fullmatch(text):
+        return given[alone[1]]
+    return _MARK.sub(lambda found: str(given[found[1]]), text)
+
+
+def _mapped(value: object, change: Callable[[str], Any]) -> Any:
+    """Return ``value`` with each text in it changed."""
     if isinstance(value, str):
-        if alone := _MARK.fullmatch(value):
-            return given[alone[1]]
-        return _MARK.sub(lambda found: str(given[found[1]]), value)
+        return change(value)
     if isinstance(value, Mapping):
-        return {key: _filled(one, given) for key, one in value.items()}
-    return [_filled(one, given) for one in value] if isinstance(value, list) else value
+        return {key: _mapped(one, change) for key, one in value.items()}
+    return [_mapped(one, change) for one in value] if isinstance(value, (list, tuple)) else value
 
 
 def _is_word(value: Plain) -> bool:

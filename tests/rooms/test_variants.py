@@ -46,6 +46,12 @@ def test_a_value_keeps_its_type_alone_and_is_written_out_within_a_text() -> None
     assert [one["d.e"] for one in found] == [1, 1e-7, True, None]
 
 
+def test_a_text_beside_an_empty_one_stays_a_text() -> None:
+    assert all_of({"a": "${e}${x}", "b": ["${x}"], "e": ""}, {"x": [1]}) == [
+        {"a": "1", "b": [1], "e": "", "x": 1}
+    ]
+
+
 def test_every_way_of_writing_the_seed_follows_it() -> None:
     config = {"a": "${seed}", "b": "${ seed }", "c": "${a}", "d": {"e": "${..seed}"}}
 
@@ -114,7 +120,7 @@ _VALUES = st.one_of(
     st.floats(allow_nan=False),
     st.booleans(),
     st.none(),
-    st.text("ab-:{} é", max_size=4),
+    st.text("ab-:{}\\ é", max_size=4),
 )
 _REFERENCES = st.sampled_from(
     [
@@ -123,10 +129,13 @@ _REFERENCES = st.sampled_from(
         "${ m.y }",
         "${a}-${b}",
         "v${b}",
+        "",
         "${seed}/${x}",
         "${m}",
         "plain",
         "c:${x}:d",
+        r"\${x}",
+        r"\\${x}",
     ]
 )
 
