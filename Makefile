@@ -7,6 +7,8 @@ SUITE := $(BIN)/python -m pytest --timeout=120 --durations=20 -n 2 --dist loadfi
 
 # Without byte code every session that the suite starts would compile its plugins anew.
 unexport PYTHONDONTWRITEBYTECODE
+# pyright and the JavaScript that it needs are packages of PyPI; it is not to ask for newer ones.
+export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
 
 .PHONY: setup fmt lint types test docs bench check demo modal-secrets modal-deploy modal-serve
 .DEFAULT_GOAL := check
@@ -16,8 +18,8 @@ fmt: setup                  ## rewrite the code as `lint` wants it
 	$(BIN)/ruff check --fix --quiet . ; $(BIN)/ruff format .
 lint: setup                 ## ruff, and the floors of ARCHITECTURE.md
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/lint-imports --no-logo
-types: setup                ## mypy, strict
-	$(BIN)/mypy
+types: setup                ## mypy, strict, and pyright over code as users write it
+	$(BIN)/mypy && $(BIN)/pyright
 docs: setup                 ## run every code block of the docs
 	$(SUITE) tests/test_docs*.py
 check: lint types           ## all of CI: lint, types, and the suite with branch coverage

@@ -16,20 +16,20 @@ from pytest_gpuexp.stages import Direction, StageConfig
 _FALLBACK: tuple[str, Direction] = ("val_loss", "at_most")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class StageResult:
     """How a stage ended.
 
     ``experiments`` are in the order of the runs. ``best_config`` and ``best_metrics`` are those of
     the variant whose mean over seeds is best, {} where none can be chosen; ``summary["best"]``
-    says which, or why none. Times are UTC in ISO 8601.
+    says which, or why none. Times are UTC in ISO 8601. It is the caller's own, to change as well.
     """
 
     stage_name: str
-    experiments: Sequence[ExperimentResult]
-    best_config: Mapping[str, Plain]
-    best_metrics: Mapping[str, float]
-    summary: Mapping[str, Any] = field(default_factory=dict)
+    experiments: list[ExperimentResult]
+    best_config: dict[str, Plain]
+    best_metrics: dict[str, float]
+    summary: dict[str, Any] = field(default_factory=dict)
     started_at: str = ""
     completed_at: str = ""
 
