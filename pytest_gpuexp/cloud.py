@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from pytest_gpuexp import configs as readings
-from pytest_gpuexp import tiers
+from pytest_gpuexp import inquiries, tiers
 from pytest_gpuexp.errands import Errand, Terms
 from pytest_gpuexp.errors import UsageProblems
 from pytest_gpuexp.gathering import SpawnedExperiment, SpawnedSweep
@@ -194,9 +194,16 @@ class CloudRunnerFactory:
         return make(**settings) if make else Runner(name, **settings)
 
     @staticmethod
-    def available_backends() -> list[str]:
-        """Return the built-in names; what a project's hooks offer its own sessions know."""
-        return ["in-process", "local", "modal"]
+    def available_backends(*, folder: str | Path = ".", options: Sequence[str] = ()) -> list[str]:
+        """Return the names that sessions in ``folder`` know: built-in ones, then those of hooks.
+
+        Plugins and the project's conftest.py say theirs by ``pytest_gpuexp_backend_names``. For
+        that pytest is started once, with ``options``; no file is collected.
+
+        Raises:
+            BackendUnavailable: pytest does not start there; what it said is told.
+        """
+        return inquiries.backends_of(Path(folder).absolute(), options)
 
 
 _HIDDEN = ("self", "backend")

@@ -104,7 +104,7 @@ class Errand:
             process = subprocess.Popen(
                 _words(folder / "order.json", terms),
                 cwd=root,
-                env=_environment(replies, None if detached else os.getpid()),
+                env=environment() | _replying(replies, None if detached else os.getpid()),
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
@@ -194,6 +194,19 @@ def foreground(order: Order, terms: Terms, *, root: Path) -> tuple[list[str], Pa
     return [sys.executable, "-m", "pytest", stage, *terms.words()], folder
 
 
+def environment() -> dict[str, str]:
+    """Return this process's environment, so that a pytest of its own imports what we do."""
+    ours = [os.path.abspath(one) for one in sys.path if one and os.path.isdir(one)]
+    around = {
+        key: text
+        for key, text in os.environ.items()
+        if not key.startswith(("PYTEST_XDIST", "PYTEST_CURRENT_TEST"))
+    }
+    inherited = around.get("PYTHONPATH", "").split(os.pathsep)
+    paths = [*inherited, *(one for one in ours if not _is_installed(one))]
+    return {**around, "PYTHONPATH": os.pathsep.join(filter(None, dict.fromkeys(paths)))}
+
+
 def clear(folder: Path) -> None:
     """Remove the files of an errand."""
     for name in ("order.json", "replies.jsonl", "output.txt", "process.json"):
@@ -212,23 +225,9 @@ def _words(order: Path, terms: Terms) -> list[str]:
     return [sys.executable, "-m", "pytest", *alone, *given]
 
 
-def _environment(replies: Path, parent: int | None) -> dict[str, str]:
-    """Return this process's environment, so that the session imports what we do."""
-    ours = [os.path.abspath(one) for one in sys.path if one and os.path.isdir(one)]
-    around = {
-        key: text
-        for key, text in os.environ.items()
-        if not key.startswith(("PYTEST_XDIST", "PYTEST_CURRENT_TEST"))
-    }
-    inherited = around.get("PYTHONPATH", "").split(os.pathsep)
-    paths = [*inherited, *(one for one in ours if not _is_installed(one))]
-    changes = {
-        "PYTEST_GPUEXP_REPLIES": str(replies),
-        "PYTHONPATH": os.pathsep.join(filter(None, dict.fromkeys(paths))),
-    }
-    if parent is not None:
-        changes["PYTEST_GPUEXP_PARENT"] = str(parent)
-    return {**around, **changes}
+def _replying(replies: Path, parent: int | None) -> dict[str, str]:
+    named = {"PYTEST_GPUEXP_REPLIES": str(replies)}
+    return named if parent is None else {**named, "PYTEST_GPUEXP_PARENT": str(parent)}
 
 
 def _is_installed(path: str) -> bool:

@@ -30,6 +30,23 @@ def pytest_gpuexp_make_backend(name: str, settings: Settings) -> Backend | None:
     """
 
 
+@pytest.hookspec
+def pytest_gpuexp_backend_names() -> Sequence[str] | None:
+    """Name the backends that ``pytest_gpuexp_make_backend`` makes here.
+
+    Called where a program asks ``CloudRunnerFactory.available_backends()``, and in the controller
+    where nothing made the backend that was asked for, to tell those that there are. All answers
+    are joined; the built-in names come first. An installed plugin and a conftest.py in the folder
+    where pytest starts are asked, without a session: make nothing here.
+
+    Example, in a conftest.py:
+        def pytest_gpuexp_backend_names():
+            return ["slurm"]
+
+    .. versionadded:: 0.1
+    """
+
+
 @pytest.hookspec(firstresult=True)
 def pytest_gpuexp_make_storage(url: str, settings: Settings) -> Storage | None:
     """Make the storage that ``--storage`` names, or return None to leave it to others.

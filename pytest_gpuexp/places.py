@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_gpuexp import recording
+from pytest_gpuexp import backend_names, recording
 from pytest_gpuexp.backends.in_process import InProcessBackend
 from pytest_gpuexp.backends.local import LocalBackend
 from pytest_gpuexp.backends.published import PublishedBackend
@@ -239,10 +239,8 @@ class Places:
                 name=name, settings=self._settings
             )
         if self._backend is None:
-            raise pytest.UsageError(
-                f"backend {name!r} is not known here: there are local, in-process and modal. Offer "
-                "others by the hook pytest_gpuexp_make_backend in a conftest.py or a plugin."
-            )
+            offered = self._config.hook.pytest_gpuexp_backend_names()
+            raise pytest.UsageError(backend_names.refusal(name, offered))
         return self._backend
 
     @pytest.hookimpl(trylast=True)
