@@ -21,6 +21,7 @@ PRICES: Mapping[str, float] = {
     "H200": 4.54,
     "B200": 6.25,
 }
+_SAME = {"A10G": "A10", "A100": "A100-40GB"}  # older names, which Modal still takes
 _DEFAULT_SECONDS = 3600.0  # of a GPU string, which sets no limit of its own
 
 
@@ -43,6 +44,7 @@ def worst_case(
     for spec in specs:
         tier = find_tier(spec.tier or default, tiers)
         model = tier.gpu.rstrip("!")
+        model = model if model in prices else _SAME.get(model, model)
         if model not in prices:
             unknown[model] = None
             continue

@@ -32,7 +32,8 @@ class Modal:
 
     ``dependencies`` names what is installed: ``"pyproject"`` (with ``extras``), a lock or
     requirements file relative to the project, or requirements themselves. ``secrets`` are groups by
-    name. ``results`` and ``models`` are volumes. ``exclude`` are patterns of files that stay home.
+    name. ``results`` and ``models`` are volumes; ``download_models`` are brought onto the latter.
+    ``exclude`` are patterns of files that stay home.
     """
 
     app: str
@@ -45,6 +46,7 @@ class Modal:
     secrets: tuple[str, ...] = ("tigris-credentials", "wandb-credentials")
     results: str
     models: str
+    download_models: tuple[str, ...] = ()
     region: str | None = None
     exclude: tuple[str, ...] = ()
 
@@ -178,6 +180,7 @@ _MODAL_CHECKS: Mapping[str, _Check] = {
     "secrets": _LIST,
     "results": _TEXT,
     "models": _TEXT,
+    "download_models": _LIST,
     "region": _TEXT,
     "exclude": _LIST,
 }

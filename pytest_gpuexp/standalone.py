@@ -10,7 +10,15 @@ from typing import Any
 
 from pytest_gpuexp import concluding, endings, identifiers, moments, provenance, results, runner
 from pytest_gpuexp.errors import GpuexpError, UsageProblems
-from pytest_gpuexp.records import Attempt, Experiment, ExperimentResult, RunSpec, Status, Verdict
+from pytest_gpuexp.records import (
+    Artifact,
+    Attempt,
+    Experiment,
+    ExperimentResult,
+    RunSpec,
+    Status,
+    Verdict,
+)
 from pytest_gpuexp.returns import Returned, non_finite
 from pytest_gpuexp.seeding import seed_everything
 from pytest_gpuexp.series import SeriesWriter
@@ -151,6 +159,7 @@ class ExperimentRunner(runner.ExperimentRunner, metaclass=_Kind):
             metrics=metrics,
             non_finite=non_finite(metrics),
             finding=self.finding,
+            artifacts=self._returned_artifacts(),
             error_type=None if error is None else type(error).__name__,
             error_message=None if error is None else endings.message_of(error),
             started_at=moments.utc(started),
@@ -158,6 +167,11 @@ class ExperimentRunner(runner.ExperimentRunner, metaclass=_Kind):
             duration_seconds=round(duration, 6),
             device="cpu",
         )
+
+    def _returned_artifacts(self) -> tuple[Artifact, ...]:
+        """Return what the handler named: the folder is that of all handlers."""
+        named = {name.removeprefix("artifacts/") for name in self._returned.artifacts}
+        return tuple(one for one in self.results.saved() if one.name in named) if named else ()
 
     def _write(self, sub_experiment: str, result: ExperimentResult) -> None:
         """Write what the experiment comes to with ``result``, over what was written before."""

@@ -146,9 +146,9 @@ def show_container() -> smoke.Shown:
 def bring_models(text: str) -> tuple[str, bool]:
     """Bring the models ``a,b`` into the cache; return what came of each, and whether all are there.
 
-    The app must be running.
+    Without any, those that the project names are brought. The app must be running.
     """
-    here, there = model_cache.split(text)
+    here, there = model_cache.split(text, _SETTINGS.download_models)
     told = model_cache.send(here, models, mounted=MODELS) if here else {}
     told |= json.loads(fetch_models.remote(json.dumps(there))) if there else {}
     return model_cache.describe(told)
@@ -165,7 +165,7 @@ def smoke_test() -> None:
 
 @app.local_entrypoint()
 def download_models(models: str = "") -> None:
-    """Bring ``--models a,b`` into the model cache, from the Hugging Face hub or a folder here."""
+    """Bring ``--models a,b``, or the project's, into the cache, from the hub or a folder here."""
     try:
         text, complete = bring_models(models)
     except GpuexpError as error:

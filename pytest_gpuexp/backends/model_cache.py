@@ -18,17 +18,21 @@ class Volume(Protocol):
         """Let others see what was written here."""
 
 
-def split(text: str) -> tuple[list[str], list[str]]:
+def split(text: str, usual: Sequence[str] = ()) -> tuple[list[str], list[str]]:
     """Return the models of ``a,b`` that lie in folders of this machine, and those on the hub.
+
+    Where ``text`` is empty the ``usual`` ones are meant.
 
     Raises:
         GpuexpError: none is named, or a path leads nowhere.
     """
     names = list(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
+    names = names or list(usual)
     if not names:
         raise GpuexpError(
             "name the models: --models Qwen/Qwen2.5-VL-7B-Instruct,Lightricks/LTX-Video, or the "
-            "folder of one"
+            "folder of one; or once as download_models = [...] under [tool.gpuexp.modal] of "
+            "pyproject.toml"
         )
     here = [name for name in names if Path(name).is_dir()]
     absent = [name for name in names if name not in here and name.startswith((".", "/", "~"))]

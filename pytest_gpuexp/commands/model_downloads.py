@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pytest_gpuexp import project, roots
 from pytest_gpuexp.answers import Answer
 from pytest_gpuexp.backends import deploying, model_cache
 
@@ -17,7 +19,8 @@ def add(commands: Commands) -> None:
     """Add the command."""
 
     def act(arguments: argparse.Namespace, environ: Mapping[str, str]) -> Answer:
-        model_cache.split(arguments.models)  # what is wrong is told before anything starts
+        usual = project.read_project(roots.project_root(Path.cwd())).modal.download_models
+        model_cache.split(arguments.models, usual)  # what is wrong is told before anything starts
         text, complete = deploying.within(lambda app: app.bring_models(arguments.models))
         return Answer(text=text, code=0 if complete else 1)
 
@@ -28,6 +31,9 @@ def add(commands: Commands) -> None:
         "them downloads any: snapshots from the Hugging Face hub, or folders of this machine.",
     )
     asked.add_argument(
-        "--models", required=True, metavar="A,B", help="names on the hub, or folders, by commas"
+        "--models",
+        default="",
+        metavar="A,B",
+        help="names on the hub, or folders, by commas; default: download_models of pyproject.toml",
     )
     asked.set_defaults(act=act)

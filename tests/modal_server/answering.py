@@ -27,6 +27,9 @@ _REMEMBERED = 4096
 _ONCE = frozenset({"FunctionMap", "FunctionPutInputs", "FunctionPutOutputs", "QueuePut"})
 """What must not be done twice where the client, not having seen the answer, asks again."""
 
+_ANONYMOUS = frozenset({"TokenFlowCreate", "TokenFlowWait"})
+"""What is asked before there is a token."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Caller:
@@ -78,7 +81,7 @@ class Service:
         async def answer(stream: Stream[Any, Any]) -> None:
             request = await stream.recv_message()
             metadata = {str(key): str(value) for key, value in (stream.metadata or {}).items()}
-            caller = self._caller(metadata)
+            caller = Caller() if name in _ANONYMOUS else self._caller(metadata)
             await self._befall(name)
             if method is None:
                 raise GRPCError(

@@ -43,6 +43,25 @@ class Environments:
             token_id=self._holdings.settings.token_id, workspace_id="ac-test", workspace_name="test"
         )
 
+    async def TokenFlowCreate(
+        self, request: api_pb2.TokenFlowCreateRequest, caller: answering.Caller
+    ) -> Message:
+        """Begin what the user ends in a browser, who has done so when the client waits for it."""
+        flow = world.new_id("tf")
+        return api_pb2.TokenFlowCreateResponse(
+            token_flow_id=flow, web_url=f"http://127.0.0.1/token-flow/{flow}", wait_secret="w"
+        )
+
+    async def TokenFlowWait(
+        self, request: api_pb2.TokenFlowWaitRequest, caller: answering.Caller
+    ) -> Message:
+        settings = self._holdings.settings
+        return api_pb2.TokenFlowWaitResponse(
+            token_id=settings.token_id,
+            token_secret=settings.token_secret,
+            workspace_username="test",
+        )
+
     async def WorkspaceNameLookup(self, request: Empty, caller: answering.Caller) -> Message:
         return api_pb2.WorkspaceNameLookupResponse(workspace_name="test", username="test")
 
