@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import pytest
 
-from pytest_gpuexp import concluding, provenance, results
+from pytest_gpuexp import concluding, provenance, registry, results
 from pytest_gpuexp.collection import ExperimentItem, ExperimentModule
 from pytest_gpuexp.conclusions import ExperimentReport, Judgement
 from pytest_gpuexp.errors import StorageError
@@ -17,6 +17,7 @@ from pytest_gpuexp.orders import Order
 from pytest_gpuexp.places import Places
 from pytest_gpuexp.protocols import Display
 from pytest_gpuexp.records import ExperimentResult, RunSpec
+from pytest_gpuexp.registry import Planned
 
 
 class Closing:
@@ -34,12 +35,15 @@ class Closing:
         display: Display,
         stub: bool,
         order: Order | None = None,
+        plan: Mapping[str, Planned],
     ) -> None:
         """Judge by ``knowledge``; reports go to the storage of ``places``.
 
-        A ``stub`` session judges nothing. An ``order`` without a stage leaves no report.
+        A ``stub`` session judges nothing. An ``order`` without a stage leaves no report. ``plan``
+        is the registry's, where there is one.
         """
         self._order = order
+        self._plan = plan
         self.reports: list[ExperimentReport] = []
         self._config = config
         self._places = places
@@ -64,7 +68,9 @@ class Closing:
 
     def conclude(self, session: pytest.Session, modules: Iterable[ExperimentModule]) -> None:
         """Write ``results.yaml`` of each of ``modules`` that has results."""
-        for module in () if self._places.refused else modules:
+        order = registry.in_order(self._plan)  # what others wait for comes first
+        told = sorted(modules, key=lambda one: order.get(one.experiment.experiment_id, 0))
+        for module in () if self._places.refused else told:
             judgements = [
                 one for one in _judgements(session, module) if one.name != "success_criteria"
             ]
@@ -85,6 +91,7 @@ class Closing:
             judgements,
             executed_by=provenance.executed_by(),
             ran_now={*self._knowledge.results, *self._knowledge.vouched},
+            notes=self.unmet([module.experiment.experiment_id]),
         )
         if self._order is not None and not self._order.stage:
             return
@@ -93,6 +100,12 @@ class Closing:
         self._places.leave_copy(name)
         self.reports.append(report)
         self._config.hook.pytest_gpuexp_stage_finished(report=report)
+
+    def unmet(self, wanted: Iterable[str]) -> list[str]:
+        """Return what the ``wanted`` experiments wait for, by the registry."""
+        names = dict.fromkeys(wanted)
+        known = registry.standings(self._plan, self._places.storage)
+        return registry.unmet(self._plan, known, names)
 
     def settle(self, session: pytest.Session) -> None:
         """Let ``session`` end with an exit code that says whether it evaluated anything."""

@@ -18,15 +18,18 @@ def conclude(
     *,
     executed_by: str,
     ran_now: Collection[str] = (),
+    notes: Sequence[str] = (),
 ) -> ExperimentReport:
     """Return the report of ``experiment`` as its file defines it now.
 
     ``specs`` are all its runs, selected or not; ``results`` the newest result of each, by run id;
-    ``ran_now`` the ids of those that this session executed.
+    ``ran_now`` the ids of those that this session executed. ``notes`` are told beside what is
+    found.
     """
     known = [results[spec.run_id] for spec in specs if spec.run_id in results]
     variants = summary.summarise_variants(known)
     assessment = _assess(experiment, variants, judgements, stub=any(one.stub for one in known))
+    assessment = replace(assessment, notes=(*assessment.notes, *notes))
     earlier = sum(result.run_id not in ran_now for result in known)
     if earlier and ran_now:
         # Whether the code was the same then is not known here, so the reader must be told.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import graphlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -90,10 +91,16 @@ def standings(plan: Mapping[str, Planned], storage: Storage) -> dict[str, Standi
             found[identity] = Standing(told=f"{planned.status}, no results", met=met)
             continue
         assessment = document.get("assessment") or {}
-        met = assessment.get("success_criteria_met")
-        word = "not judged" if met is None else "met" if met else "not met"
+        met, word = _verdict(assessment)
         found[identity] = Standing(told=f"{document.get('status', 'unknown')}, {word}", met=met)
     return found
+
+
+def in_order(plan: Mapping[str, Planned]) -> dict[str, int]:
+    """Return the place of each experiment where all that it depends on stands before it."""
+    graph = {identity: planned.dependencies for identity, planned in plan.items()}
+    ordered = graphlib.TopologicalSorter(graph).static_order()
+    return {identity: place for place, identity in enumerate(ordered)}
 
 
 def unmet(
@@ -107,6 +114,17 @@ def unmet(
         for other in plan[identity].dependencies
         if not known[other].met
     ]
+
+
+def _verdict(assessment: Mapping[str, Any]) -> tuple[bool | None, str]:
+    """Return whether a claim is met, and the word for it; without thresholds asserts decide."""
+    met = assessment.get("success_criteria_met")
+    if met is not None:
+        return bool(met), "met" if met else "not met"
+    verdict = assessment.get("verdict")
+    if verdict in ("pass", "fail"):
+        return verdict == "pass", "passed" if verdict == "pass" else "failed"
+    return None, "not judged"
 
 
 def _entries(entries: Any) -> Iterable[tuple[Any, Any]]:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from pytest_gpuexp import choosing, registry, reporting, results, retrying, staging
+from pytest_gpuexp import choosing, reporting, results, retrying, staging
 from pytest_gpuexp.claiming import Claiming
 from pytest_gpuexp.closing import Closing
 from pytest_gpuexp.collection import ExperimentItem, ExperimentModule, Kit
@@ -98,6 +98,7 @@ class Controller:
             display=display,
             stub=self.settings.stub,
             order=self.order,
+            plan=self.kit.choice.plan,
         )
         self.kit.on_module = self._announce
         config.pluginmanager.register(self.kit, "gpuexp-kit")
@@ -152,7 +153,8 @@ class Controller:
         else:
             self._plan(items)
             self._show(_by_experiment(items))
-            for notice in [*self._places.notices(), *self._unmet(items)]:
+            unmet = self._closing.unmet(item.spec.experiment_id for item in items)
+            for notice in [*self._places.notices(), *unmet]:
                 self._display.notice(notice)
         left = self._resuming.runs(items)
         if not self._config.option.collectonly:
@@ -160,13 +162,6 @@ class Controller:
         if self.settings.resume and not self._only_plans:
             for path in dict.fromkeys(item.path for item in left):
                 self._places.announce(path)
-
-    def _unmet(self, items: Sequence[ExperimentItem]) -> list[str]:
-        """Return what the session's experiments wait for, by the registry."""
-        plan = self.kit.choice.plan
-        wanted = dict.fromkeys(item.spec.experiment_id for item in items)
-        known = registry.standings(plan, self._places.storage)
-        return registry.unmet(plan, known, wanted)
 
     def _plan(self, items: Sequence[ExperimentItem]) -> None:
         """Decide which of ``items`` are kept, where the session resumes."""

@@ -74,11 +74,39 @@ def test_a_registry_gives_thresholds_and_sub_experiments(
           e1_2  probes
           e1_9  never written
           score >= 0.5, target 0.9
-        c2-video  [completed, not judged]
+        c2-video  [completed, passed]
           e2_1
         c3-nowhere  [pending, no results]
-          c3-nowhere depends on c2-video, which is not met (completed, not judged)
     """)
+
+
+@pytest.mark.parametrize("words", [["-q"], ["-n2"]], ids=["alone", "xdist"])
+def test_an_experiment_whose_dependency_is_not_met_is_told_so_in_its_own_report(
+    folder: Path, words: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    plan = folder / "research_plan.yaml"
+    plan.write_text(plan.read_text().replace("acceptable: 0.5", "acceptable: 0.8"))
+    # The plan names it first, and its file is collected first: it waits for the other all the same.
+    (folder / "exp_two.py").rename(folder / "exp_a_two.py")
+
+    ended = sessions.run(folder, ".", "--registry=research_plan.yaml", *words)
+
+    told = "c2-video depends on c1-latents, which is not met (partial, not met)"
+    assert ended.code == 1, ended.text
+    found = yaml.safe_load((folder / "results/c2-video/results.yaml").read_text())
+    assert found["assessment"]["notes"] == [told]
+    if words != ["-q"]:  # which has a line an experiment
+        assert told in " ".join(ended.text.split()), ended.text
+    assert cli.main(["plan"]) == 0
+    assert told in capsys.readouterr().out
+
+
+def test_what_is_met_in_the_same_session_is_not_told_as_unmet_in_the_end(folder: Path) -> None:
+    ended = sessions.run(folder, ".", "--registry=research_plan.yaml")
+
+    assert ended.code == 0, ended.text
+    found = yaml.safe_load((folder / "results/c2-video/results.yaml").read_text())
+    assert found["assessment"]["notes"] == []
 
 
 def test_ids_select_experiments_and_sub_experiments(folder: Path) -> None:
