@@ -112,13 +112,24 @@ def open_holdings(place: str | None, environ: Mapping[str, str]) -> Holdings:
     Raises:
         StorageError: there is no such storage.
     """
+    storage = named_storage(place, environ)
     url = place or environ.get(_VARIABLE) or DEFAULT
-    storage = open_storage(url, folder=Path.cwd(), environ=environ)
-    if storage is None:
-        raise StorageError(f"storage {url!r} is not known here. Name a folder, or s3://bucket.")
     if "://" not in url and not Path(url).is_dir():
         raise StorageError(
             f"there is no folder {url!r} here. Name the folder that --storage named, or the bucket "
             f"as s3://bucket/prefix; without a name {_VARIABLE} counts, and then {DEFAULT!r}."
         )
     return Holdings(storage)
+
+
+def named_storage(place: str | None, environ: Mapping[str, str]) -> Storage:
+    """Return the storage ``place``, which may hold nothing; None means the environment's.
+
+    Raises:
+        StorageError: its address makes no sense.
+    """
+    url = place or environ.get(_VARIABLE) or DEFAULT
+    storage = open_storage(url, folder=Path.cwd(), environ=environ)
+    if storage is None:
+        raise StorageError(f"storage {url!r} is not known here. Name a folder, or s3://bucket.")
+    return storage

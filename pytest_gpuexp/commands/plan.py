@@ -9,14 +9,11 @@ from typing import TYPE_CHECKING
 
 from pytest_gpuexp import registry
 from pytest_gpuexp.answers import Answer
+from pytest_gpuexp.holdings import named_storage
 from pytest_gpuexp.registry import Planned, Standing
-from pytest_gpuexp.storage.access import SCHEME, split_url
-from pytest_gpuexp.storage.local import LocalStorage
-from pytest_gpuexp.storage.tigris import TigrisStorage
 
 if TYPE_CHECKING:
     from pytest_gpuexp.answers import Commands
-    from pytest_gpuexp.protocols import Storage
 
 
 def add(commands: Commands) -> None:
@@ -29,7 +26,7 @@ def add(commands: Commands) -> None:
     )
     asked.add_argument("--registry", default="research_plan.yaml", metavar="FILE", help="the file")
     asked.add_argument(
-        "--storage", default="results", metavar="PLACE", help="where results are; default: results"
+        "--storage", metavar="PLACE", help="where results are, as in a session; default: results"
     )
     asked.set_defaults(act=act)
 
@@ -37,7 +34,8 @@ def add(commands: Commands) -> None:
 def act(arguments: argparse.Namespace, environ: Mapping[str, str]) -> Answer:
     """List what the registry has."""
     plan = registry.read_registry(Path(arguments.registry))
-    return Answer(text=describe(plan, registry.standings(plan, _storage(arguments.storage))))
+    known = registry.standings(plan, named_storage(arguments.storage, environ))
+    return Answer(text=describe(plan, known))
 
 
 def describe(plan: Mapping[str, Planned], known: Mapping[str, Standing]) -> str:
@@ -57,10 +55,3 @@ def describe(plan: Mapping[str, Planned], known: Mapping[str, Standing]) -> str:
             lines.append(f"  {metric} {sign} {one.acceptable:g}{told}")
         lines += [f"  {sentence}" for sentence in registry.unmet(plan, known, [identity])]
     return "\n".join(lines)
-
-
-def _storage(place: str) -> Storage:
-    if place.startswith(SCHEME):
-        bucket, prefix = split_url(place)
-        return TigrisStorage(bucket, prefix=prefix)
-    return LocalStorage(Path(place).absolute())

@@ -132,6 +132,22 @@ def test_ids_that_are_nowhere_are_refused(folder: Path, arguments: list[str], to
     assert told in ended.text
 
 
+def test_the_plan_looks_where_sessions_keep_their_results(
+    folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ended = sessions.run(folder, "exp_two.py", "--storage=kept", "-q")
+    assert ended.code == 0, ended.text
+    monkeypatch.setenv("PYTEST_GPUEXP_STORAGE", "kept")
+
+    by_environment = cli.main(["plan"]), capsys.readouterr().out
+    by_option = cli.main(["plan", "--storage=kept"]), capsys.readouterr().out
+
+    assert by_environment == by_option
+    assert "c2-video  [completed, passed]" in by_option[1]
+    assert cli.main(["plan", "--storage=gs://bucket"]) == 2
+    assert "storage 'gs://bucket' is not known here" in capsys.readouterr().err
+
+
 def test_gpuexp_run_selects_by_the_same_ids(
     folder: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
