@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from pytest_gpuexp import configs as readings
-from pytest_gpuexp import inquiries, tiers
+from pytest_gpuexp import inquiries, project, tiers
 from pytest_gpuexp.errands import Errand, Terms
 from pytest_gpuexp.errors import UsageProblems
 from pytest_gpuexp.gathering import SpawnedExperiment, SpawnedSweep
@@ -139,7 +139,8 @@ class Runner:
         problems: list[str] = []
         if isinstance(configs, Mapping):
             problems.append("configs is one config; give a list of them, or call run_experiment")
-        problems += tiers.machine_problems(gpu_type, timeout_seconds)
+        known = project.tiers_of(self.folder)
+        problems += tiers.machine_problems(gpu_type, timeout_seconds, known)
         requests = []
         try:
             requests = readings.read_configs(configs, self.folder) if not problems else []

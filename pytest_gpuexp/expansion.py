@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
-from pytest_gpuexp import composition, documents, stages, targets
+from pytest_gpuexp import composition, documents, project, stages, targets, tiers
 from pytest_gpuexp.errors import StorageError, UsageProblems
 from pytest_gpuexp.identifiers import row_text
 from pytest_gpuexp.orders import Order, RunRequest, order_from_plain
@@ -51,7 +51,8 @@ def expand(stage: StageConfig, base_config: object, *, groups: Path | None, fold
     Raises:
         UsageProblems: the stage cannot be run; all problems.
     """
-    problems: list[str] = []
+    known = project.tiers_of(folder)
+    problems = tiers.machine_problems(stage.gpu_type, stage.timeout_seconds, known)
     requests: list[RunRequest] = []
     seen: dict[str, str] = {}
     choices = [_axis("architecture", stage.architectures), _axis("dataset", stage.datasets)]

@@ -12,6 +12,7 @@ from typing import Any
 
 from pytest_gpuexp.costs import PRICES
 from pytest_gpuexp.errors import UsageProblems
+from pytest_gpuexp.roots import project_root
 from pytest_gpuexp.tiers import TIERS, Tier, find_tier, parse_duration
 
 SECRET_KEYS: Mapping[str, Sequence[str]] = {
@@ -73,6 +74,15 @@ def read_project(root: Path) -> Project:
     except (OSError, UnicodeError, tomllib.TOMLDecodeError) as error:
         raise UsageProblems(str(path), [str(error)]) from None
     return project_of(document, fallback=root.name)
+
+
+def tiers_of(folder: Path) -> Mapping[str, Tier]:
+    """Return the tiers of the project that ``folder`` is in.
+
+    Raises:
+        UsageProblems: see ``read_project``.
+    """
+    return read_project(project_root(folder)).tiers
 
 
 def project_of(document: Mapping[str, Any], *, fallback: str) -> Project:

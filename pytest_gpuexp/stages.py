@@ -60,7 +60,9 @@ class StageConfig:
         problems += found
         self._set("seeds", seeds)
         self._set("success_criteria", _read_criteria(self.success_criteria, problems))
-        problems += tiers.machine_problems(self.gpu_type, self.timeout_seconds)
+        if self.gpu_type is not None and not _ok(self.gpu_type):  # which there are the project says
+            problems.append(f"gpu_type: {self.gpu_type!r} is no name")
+        problems += tiers.timeout_problems(self.timeout_seconds)
         if self.direction not in (None, "at_least", "at_most"):
             problems.append(f"direction: {self.direction!r} is not 'at_least' or 'at_most'")
         elif self.direction and not self.metric:

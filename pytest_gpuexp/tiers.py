@@ -89,17 +89,24 @@ def parse_duration(value: str | float) -> float:
     return seconds
 
 
-def machine_problems(gpu_type: object, timeout_seconds: object) -> list[str]:
-    """Return what is wrong with a tier and a timeout that may both be None."""
+def machine_problems(
+    gpu_type: object, timeout_seconds: object, known: Mapping[str, Tier]
+) -> list[str]:
+    """Return what is wrong with a tier, of the ``known`` ones, and a timeout; both may be None."""
     problems: list[str] = []
     try:
         if gpu_type is not None:
-            find_tier(gpu_type)
+            find_tier(gpu_type, known)
     except UsageProblems as error:
         problems += [f"gpu_type: {problem}" for problem in error.problems]
+    return problems + timeout_problems(timeout_seconds)
+
+
+def timeout_problems(timeout_seconds: object) -> list[str]:
+    """Return what is wrong with a timeout that may be None."""
     try:
         if timeout_seconds is not None:
             parse_duration(cast(float, timeout_seconds))
     except UsageProblems as error:
-        problems += [f"timeout_seconds: {problem}" for problem in error.problems]
-    return problems
+        return [f"timeout_seconds: {problem}" for problem in error.problems]
+    return []

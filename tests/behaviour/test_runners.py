@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import sys
 import time
@@ -11,7 +12,13 @@ from typing import Any
 import pytest
 
 import pytest_gpuexp
-from pytest_gpuexp import CloudRunnerFactory, LocalRunner, ModalRunner
+from pytest_gpuexp import (
+    CloudRunnerFactory,
+    ExperimentCoordinator,
+    LocalRunner,
+    ModalRunner,
+    StageConfig,
+)
 from pytest_gpuexp.errors import UsageProblems, WorkerMayNotDispatch
 from pytest_gpuexp.gathering import SpawnedExperiment, SpawnedSweep
 from tests.behaviour import sessions
@@ -188,6 +195,20 @@ def test_a_handler_cannot_start_a_sweep_of_its_own(folder: Path) -> None:
     result = LocalRunner().run_experiment({"_target_": "exp_a.py::exp_nested"})
 
     assert (result.status, result.error_type) == ("failed", WorkerMayNotDispatch.__name__)
+
+
+def test_a_tier_of_the_projects_own_is_one_for_runners_and_stages(folder: Path) -> None:
+    (folder / "pyproject.toml").write_text(
+        '[tool.gpuexp.tiers]\nhuge = { gpu = "B200:8", timeout = "2h" }\n'
+    )
+    stage = StageConfig(name="s", handler=NODE, gpu_type="huge", hyperparameter_space={"lr": [0.5]})
+
+    result = LocalRunner().run_experiment({"_target_": NODE, "lr": 0.5}, gpu_type="huge")
+    whole = ExperimentCoordinator(storage="staged").run_stage(stage, {})
+
+    assert (result.status, whole.experiments[0].status) == ("completed", "completed")
+    with pytest.raises(UsageProblems, match=r"stage s: 1 problem: gpu_type: 'hug' .*huge"):
+        ExperimentCoordinator().plan(dataclasses.replace(stage, gpu_type="hug"), {})
 
 
 def test_any_name_that_a_hook_offers_is_a_backend(folder: Path) -> None:

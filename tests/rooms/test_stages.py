@@ -30,7 +30,7 @@ def test_all_that_is_wrong_with_a_stage_is_told_at_once() -> None:
             hyperparameter_space={"lr": [], "seed": [1]},
             seeds=["x"],  # type: ignore[list-item]
             success_criteria={"auc": 3},
-            gpu_type="a100",
+            gpu_type=" ",
             timeout_seconds=-1,
             metric="loss",
         )
@@ -41,8 +41,7 @@ def test_all_that_is_wrong_with_a_stage_is_told_at_once() -> None:
         "hyperparameter_space: lr is empty; give it at least one value, or leave it out; "
         "hyperparameter_space: 'seed' cannot name a parameter; write @seeds(...) or --seed; "
         "seeds: 'x' (str) is not an int; success_criteria: auc: 3 is not a mapping with "
-        "acceptable, target, failure, direction; gpu_type: 'a100' is not a tier (debug, fast, "
-        "h100, multi, standard) and not a GPU such as L40S or H200:4, did you mean 'A100'?; "
+        "acceptable, target, failure, direction; gpu_type: ' ' is no name; "
         "timeout_seconds: -1 is not between 0 and 24 hours; "
         "direction: say which loss is better, at_least or at_most"
     )
