@@ -169,7 +169,8 @@ def _bind(plan: _Plan, attempt: Attempt, runner: ExperimentRunner) -> Callable[.
         __tracebackhide__ = True
         # Innermost, or plugins that reseed in their hooks would have the last word.
         seed_everything(spec.seed)
-        value = _stub(runner) if attempt.stub else handler(**given, **fixtures)
+        with hydra_tasks.running(handler, runner):
+            value = _stub(runner) if attempt.stub else handler(**given, **fixtures)
         runner.take_return(hydra_tasks.returned(handler, value))
 
     call.__signature__ = plan.signature  # type: ignore[attr-defined]

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 from pytest_gpuexp import composition, returns
@@ -11,6 +13,7 @@ from pytest_gpuexp import composition, returns
 NAMES = ("config", "cfg")  # the arguments that get the whole config
 RETURN_VALUE = "return_value"  # the metric for a number that a task returns
 _TASK = "__gpuexp_hydra_task__"
+_RUNNER: ContextVar[Any] = ContextVar("gpuexp_runner", default=None)
 
 
 def unwrapped(handler: Callable[..., Any]) -> Callable[..., Any]:
@@ -37,6 +40,21 @@ def returned(handler: Callable[..., Any], value: Any) -> Any:
         return value
     number = returns.plain_scalar(value)
     return None if number is None else {"metrics": {RETURN_VALUE: number}}
+
+
+@contextmanager
+def running(handler: Callable[..., Any], runner: object) -> Iterator[None]:
+    """Let what a task calls find the ``runner`` of its run; a handler is given its own."""
+    token = _RUNNER.set(runner if _is_task(handler) else None)
+    try:
+        yield
+    finally:
+        _RUNNER.reset(token)
+
+
+def current_runner() -> Any:
+    """Return the runner of the run whose task this is called in; None outside of any."""
+    return _RUNNER.get()
 
 
 def _is_task(handler: Callable[..., Any]) -> bool:

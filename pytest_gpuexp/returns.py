@@ -20,6 +20,14 @@ class Returned:
     metrics: Mapping[str, float] = field(default_factory=dict)
     artifacts: Sequence[str] = ()
 
+    def followed_by(self, later: Returned) -> Returned:
+        """Return both together; where they differ, the later one holds."""
+        return Returned(
+            finding=self.finding if later.finding is None else later.finding,
+            metrics={**self.metrics, **later.metrics},
+            artifacts=[*dict.fromkeys([*self.artifacts, *later.artifacts])],
+        )
+
 
 def read_return(value: object) -> tuple[Returned, list[str]]:
     """Return the valid part of a handler's return value, and every problem with the rest."""

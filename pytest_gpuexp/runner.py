@@ -119,12 +119,13 @@ class ExperimentRunner:
         return self.checkpoints.restore()
 
     def take_return(self, value: object) -> None:
-        """Keep the valid part of what the handler returned.
+        """Keep the valid part of what the handler returned, beside what it returned before.
 
         Raises:
             HandlerReturnInvalid: the rest is not valid; every problem is named.
         """
-        self._returned, problems = returns.read_return(value)
+        read, problems = returns.read_return(value)
+        self._returned = self._returned.followed_by(read)
         problems += [
             f"artifact {name!r} is not in {self.results.get_artifact_path('x').parent}; "
             "return what save_artifact gave"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -81,3 +82,16 @@ def test_a_multirun_is_one_session_and_a_failed_job_spares_the_others(folder: Pa
     assert sum("return_value: 0." in text for text in records) == 2
     assert "main[lr:2-seed:0]: failed: boom" in done.stderr
     assert done.returncode == 1
+
+
+def test_an_app_that_runs_a_function_may_be_multirun_too(folder: Path) -> None:
+    words = ["--multirun", "hydra/launcher=gpuexp", "lr=0.1,0.2,3"]
+
+    done = run(folder, "app.py", *words)
+
+    found = [path.read_text() for path in folder.glob("results/app/records/*.yaml")]
+    assert len(found) == 3, done.stdout + done.stderr
+    assert sorted(re.findall(r"val_loss: ([\d.]+)", "".join(found))) == ["0.2", "0.4"]
+    # The assert of the function is the verdict of its run, and its values are told.
+    assert "main[lr:3-seed:0]: completed: too big" in done.stderr, done.stderr
+    assert sum("verdict: fail" in text for text in found) == 1
