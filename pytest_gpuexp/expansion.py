@@ -66,7 +66,8 @@ def expand(stage: StageConfig, base_config: object, *, groups: Path | None, fold
             problems += [f"{error.subject}: {told}" for told in error.problems]
             continue
         for label, seed, parameters in _labelled(stage, composed, names, folder, problems):
-            if not requests or parameters is not requests[-1].parameters:
+            # What was refused has no parameters, and would pass for the same as all else that was.
+            if not problems and (not requests or parameters is not requests[-1].parameters):
                 problems += _repetition(seen, f"{path}::{function}", label, seed, parameters)
             requests.append(
                 RunRequest(
@@ -78,6 +79,7 @@ def expand(stage: StageConfig, base_config: object, *, groups: Path | None, fold
     return Order(
         requests=requests,
         stage=stage.name,
+        sizes=stage.told(),
         success_criteria=stage.success_criteria,
         gpu_type=stage.gpu_type,
         timeout_seconds=stage.timeout_seconds,

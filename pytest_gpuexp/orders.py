@@ -42,13 +42,15 @@ class RunRequest:
 class Order:
     """The runs of one session, in order.
 
-    ``stage`` names the batch whose report is to be written, "" for none. Where a stage has no
+    ``stage`` names the batch whose report is to be written, "" for none; ``sizes`` says how its
+    runs come about. Where a stage has no
     ``success_criteria``, those of the experiments hold. ``gpu_type`` and ``timeout_seconds`` are
     None where the handlers' own hold.
     """
 
     requests: Sequence[RunRequest]
     stage: str = ""
+    sizes: str = ""
     success_criteria: Mapping[str, Threshold] = field(default_factory=dict)
     gpu_type: str | None = None
     timeout_seconds: float | None = None

@@ -179,6 +179,8 @@ class Controller:
             required = list(module.experiment.success_criteria)
             self._key_metrics[module.experiment.experiment_id] = required
         facts = self._places.facts()
+        if self.order is not None and self.order.stage:
+            facts = {"stage": f"{self.order.stage}: {self.order.sizes}", **facts}
         if self._taken:
             facts["taken by others"] = " ".join(self._taken)
         self._display.plan_made(plan, facts=facts, resumption=self._resuming.resumption)

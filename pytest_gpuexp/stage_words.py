@@ -63,9 +63,12 @@ def apply_words(file: StageFile, words: Sequence[str]) -> Asked:
 
 def _read(words: Sequence[str]) -> list[tuple[str, list[Any]]]:
     if composition.is_installed():
-        return composition.parse_overrides(words)
-    read = overrides.parse_overrides(None, [], words, None)
-    return [(key, list(values)) for key, values in {**read.axes, **read.added}.items()]
+        pairs = composition.parse_overrides(words)
+    else:
+        read = overrides.parse_overrides(None, [], words, None)
+        pairs = [(key, list(values)) for key, values in {**read.axes, **read.added}.items()]
+    # `seed` is a config's word; of a stage it means the seeds themselves, never their count.
+    return [("seeds", [values]) if key == "seed" else (key, values) for key, values in pairs]
 
 
 def _is_whole(key: str, values: Sequence[Any]) -> bool:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
+import itertools
 import os
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,7 +27,7 @@ def add(commands: Commands) -> None:
         help="run a stage, its config changed as Hydra's overrides say",
         description="Run stages/NAME.yaml, or the file NAME. Words such as learning_rate=1e-4,1e-3 "
         "change the stage; run_on_modal=true, backend=, storage=, parallelism= and resume=true say "
-        "how it is run.",
+        "how it is run. The first word with a dash, behind --, and all that follow go to pytest.",
     )
     asked.add_argument("name", metavar="NAME", help="the stage, or its file")
     asked.add_argument("words", nargs="*", metavar="KEY=VALUE", help="overrides, as Hydra has them")
@@ -37,18 +39,26 @@ def act(arguments: argparse.Namespace, environ: Mapping[str, str]) -> Answer:
     """Run the stage in a session of pytest that has this terminal; its exit code is ours."""
     folder = Path.cwd()
     file = stages.read_stage(_find(folder, arguments.name))
-    asked = stage_words.apply_words(file, arguments.words)
+    changes, options = _parted(arguments.words)
+    asked = stage_words.apply_words(file, changes)
     groups = folder / asked.file.base_config_path if asked.file.base_config_path else None
     order = expansion.expand(asked.file.stage, asked.file.base_config, groups=groups, folder=folder)
-    told = f"stage {asked.file.stage.name}: {asked.file.stage.told()}"
     if arguments.dry_run:
-        return Answer(text=told)
-    words, place = errands.foreground(order, _terms(asked.session), root=folder)
+        return Answer(text=f"stage {order.stage}: {order.sizes}")
+    terms = dataclasses.replace(_terms(asked.session), options=options)
+    words, place = errands.foreground(order, terms, root=folder)
     try:
         code = subprocess.run(words, cwd=folder, env=dict(environ), check=False).returncode
     finally:
         errands.clear(place)
-    return Answer(text=told, code=code)
+    return Answer(text="", code=code)
+
+
+def _parted(words: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Return the overrides, none of which begins with a dash, and the words for pytest."""
+    rest = itertools.dropwhile(lambda word: not word.startswith("-"), words)
+    options = list(rest)
+    return list(words[: len(words) - len(options)]), options
 
 
 def _find(folder: Path, name: str) -> Path:

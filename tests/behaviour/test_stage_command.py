@@ -57,12 +57,28 @@ def test_overrides_change_axes_base_config_and_session(folder: Path) -> None:
     assert list(folder.glob(".gpuexp/sweeps/*")) == []
 
 
+def test_words_behind_dashes_go_to_pytest_and_sizes_are_told_before_the_first_run(
+    folder: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    words = ["learning_rate=0.5", "seed=3", "--", "-p", "no:cacheprovider", "--junitxml=out.xml"]
+
+    code = cli.main(["stage", "stage2", *words])
+
+    told = capfd.readouterr().out
+    assert code == 0, told
+    assert (folder / "out.xml").exists()
+    assert not (folder / ".pytest_cache").exists()
+    assert told.index("stage stage2: 1 run: 1 learning_rate x 1 seeds") < told.index("PASSED")
+
+
 @pytest.mark.parametrize(
     ("words", "told"),
     [
         (["stage2", "learning_rate=range(1,4)"], "6 runs: 3 learning_rate x 2 seeds"),
         (["stages/stage2.yaml", "dropout=0.1,0.2"], "8 runs: 2 learning_rate x 2 dropout x 2"),
         (["stage2", "seeds=[0,7,9]"], "6 runs: 2 learning_rate x 3 seeds"),
+        (["stage2", "seed=7"], "2 runs: 2 learning_rate x 1 seeds"),
+        (["stage2", "seed=7,8,9"], "6 runs: 2 learning_rate x 3 seeds"),
         (["stage2", "seeds=4,5", "learning_rate=1"], "2 runs: 1 learning_rate x 2 seeds"),
     ],
 )

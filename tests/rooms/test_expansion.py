@@ -120,6 +120,19 @@ def test_what_no_worker_could_be_given_is_refused_with_its_key(
     assert told in str(caught.value)
 
 
+def test_what_is_refused_is_not_told_as_a_repetition_too(folder: Path) -> None:
+    with pytest.raises(UsageProblems) as caught:
+        expanded(
+            folder,
+            {"a": "${oc.env:HOME}"},
+            grouped=False,
+            architectures=["x", "y"],
+            hyperparameter_space={"lr": [1, 2]},
+        )
+
+    assert [one.partition(":")[0] for one in caught.value.problems] == ["a"]
+
+
 def test_two_variants_that_come_to_the_same_are_refused(folder: Path) -> None:
     (folder / "groups/models/gnn/copy.yaml").write_text(GROUPS["models/gnn/standard"])
 
