@@ -252,6 +252,7 @@ def _result(attempt: Attempt, course: _Course, started: float, duration: float) 
         verdict="not_evaluated" if course.status != "completed" else course.verdict,
         config=config_of(attempt),
         parameters=spec.parameters,
+        seeded=spec.seeded,
         seed=spec.seed,
         metrics=metrics,
         non_finite=non_finite(metrics),

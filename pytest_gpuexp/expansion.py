@@ -65,13 +65,19 @@ def expand(stage: StageConfig, base_config: object, *, groups: Path | None, fold
         except UsageProblems as error:
             problems += [f"{error.subject}: {told}" for told in error.problems]
             continue
-        for label, seed, parameters in _labelled(stage, composed, names, folder, problems):
+        runs, seeded = _labelled(stage, composed, names, folder, problems)
+        for label, seed, parameters in runs:
             # What was refused has no parameters, and would pass for the same as all else that was.
             if not problems and (not requests or parameters is not requests[-1].parameters):
                 problems += _repetition(seen, f"{path}::{function}", label, seed, parameters)
             requests.append(
                 RunRequest(
-                    path=path, function=function, parameters=parameters, seed=seed, label=label
+                    path=path,
+                    function=function,
+                    parameters=parameters,
+                    seed=seed,
+                    label=label,
+                    seeded=seeded,
                 )
             )
     if problems:
@@ -130,13 +136,18 @@ def _labelled(
     names: Sequence[tuple[str, str]],
     folder: Path,
     problems: list[str],
-) -> Iterator[tuple[str, int, Mapping[str, Plain]]]:
-    """Yield label, seed and parameters of each run of one architecture and dataset."""
+) -> tuple[Iterator[tuple[str, int, Mapping[str, Plain]]], tuple[str, ...]]:
+    """Return label, seed and parameters of each run of one architecture and dataset.
+
+    Beside them are the names of the parameters that are made of the seed.
+    """
     axes = [name for name, _ in names] + list(stage.hyperparameter_space)
     fixed = [value for _, value in names]
     seeds = cast(Sequence[int], stage.seeds)
-    for values, seed, parameters in variants(
-        composed, stage.hyperparameter_space, seeds, folder, problems
-    ):
+    runs, seeded = variants(composed, stage.hyperparameter_space, seeds, folder, problems)
+
+    def label(values: Sequence[Plain], seed: int) -> str:
         text = row_text(axes, [*fixed, *values]) if axes else ""
-        yield f"{text}-seed:{seed}" if text else f"seed:{seed}", seed, parameters
+        return f"{text}-seed:{seed}" if text else f"seed:{seed}"
+
+    return ((label(values, seed), seed, given) for values, seed, given in runs), seeded

@@ -113,6 +113,7 @@ def _without_run(
         verdict="not_evaluated",
         config={**sweep.nest(request.parameters), "seed": request.seed},
         parameters=request.parameters,
+        seeded=request.seeded,
         seed=request.seed,
         error_type=error_type,
         error_message=message,

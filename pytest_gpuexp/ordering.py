@@ -99,6 +99,7 @@ def _spec(
         path=experiment.path,
         name=f"{name}[{request.label}]" if request.label else name,
         parameters=request.parameters,
+        seeded=request.seeded,
         seed=request.seed,
         run_id=request.run_id
         or identifiers.run_id(experiment.experiment_id, identity, request.parameters, request.seed),
@@ -109,5 +110,5 @@ def _spec(
 def _variants(specs: Iterable[RunSpec]) -> dict[str, tuple[RunSpec, ...]]:
     variants: dict[str, list[RunSpec]] = {}
     for spec in specs:
-        variants.setdefault(identifiers.value_text(dict(spec.parameters)), []).append(spec)
+        variants.setdefault(identifiers.value_text(spec.variant), []).append(spec)
     return {variant: tuple(found) for variant, found in variants.items()}

@@ -22,7 +22,8 @@ class RunRequest:
     """One run, before the module that holds its function is imported.
 
     ``path`` is the module's, absolute. ``parameters`` are flat, as a RunSpec's. ``run_id`` is ""
-    where it is to be made of the rest. ``label`` is the part of the run's name in brackets.
+    where it is to be made of the rest; ``seeded`` are as a RunSpec's. ``label`` is the part of the
+    run's name in brackets.
     """
 
     path: str
@@ -31,6 +32,7 @@ class RunRequest:
     seed: int
     run_id: str = ""
     label: str = ""
+    seeded: Sequence[str] = ()
 
     @property
     def target(self) -> str:
@@ -98,7 +100,9 @@ def order_from_plain(data: Mapping[str, Any], *, place: str) -> Order:
         )
     criteria = {name: Threshold(**one) for name, one in data["success_criteria"].items()}
     given = {key: value for key, value in data.items() if key != "order"}
-    requests = tuple(RunRequest(**one) for one in data["requests"])
+    requests = tuple(
+        RunRequest(**{**one, "seeded": tuple(one["seeded"])}) for one in data["requests"]
+    )
     return Order(**{**given, "requests": requests, "success_criteria": criteria})
 
 

@@ -166,6 +166,7 @@ def _result(text: str, fingerprint: Mapping[str, str]) -> ExperimentResult:
     content: dict[str, Any] = dict(zip(_DEFAULTS, json.loads(text), strict=True))
     for key, kind in (("assertions", Assertion), ("artifacts", Artifact)):
         content[key] = tuple(kind(**one) for one in content[key] or ())
-    content["non_finite"] = tuple(content["non_finite"] or ())
+    for key in ("non_finite", "seeded"):
+        content[key] = tuple(content[key] or ())
     content["metrics"] = content["metrics"] or {}
     return ExperimentResult(**content, fingerprint=fingerprint)

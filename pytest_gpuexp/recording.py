@@ -65,6 +65,7 @@ def result_without_worker(
         verdict="not_evaluated",
         config=config_of(attempt),
         parameters=spec.parameters,
+        seeded=spec.seeded,
         seed=spec.seed,
         metrics=metrics,
         non_finite=non_finite(metrics),

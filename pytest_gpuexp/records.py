@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -49,7 +49,8 @@ class RunSpec:
 
     ``path`` is the module's, relative to the rootdir, with "/"; ``name`` is the item's, as
     ``exp_mlp[lr:0.001-seed:0]``. ``parameters`` are flat, dotted names unexpanded, plain values
-    only. ``gpus`` is None where neither a tier nor the command line said how many.
+    only; ``seeded`` names those that were made of the seed, so that replicates differ in them.
+    ``gpus`` is None where neither a tier nor the command line said how many.
     """
 
     experiment_id: str
@@ -63,6 +64,12 @@ class RunSpec:
     tier: str | None = None
     gpus: int | None = None
     timeout_seconds: float | None = None
+    seeded: Sequence[str] = ()
+
+    @property
+    def variant(self) -> dict[str, Plain]:
+        """Return the parameters that all replicates share."""
+        return without(self.parameters, self.seeded)
 
     @property
     def node_id(self) -> str:
@@ -153,6 +160,7 @@ class ExperimentResult:
     config: Mapping[str, Plain]
     parameters: Mapping[str, Plain]
     seed: int
+    seeded: Sequence[str] = ()  # parameters that were made of the seed
     metrics: Mapping[str, float] = field(default_factory=dict)
     non_finite: Sequence[str] = ()
     finding: str | None = None
@@ -172,6 +180,11 @@ class ExperimentResult:
     fingerprint: Mapping[str, str] = field(default_factory=dict)  # a digest a file of its code
     provenance: Mapping[str, Plain] = field(default_factory=dict)
 
+    @property
+    def variant(self) -> dict[str, Plain]:
+        """Return the parameters that all replicates share."""
+        return without(self.parameters, self.seeded)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
@@ -184,3 +197,8 @@ class Outcome:
     result: ExperimentResult
     reports: Sequence[Mapping[str, Plain]] = ()
     log_tail: str = ""  # the last 64 KiB of the run's output
+
+
+def without(parameters: Mapping[str, Plain], names: Collection[str]) -> dict[str, Plain]:
+    """Return ``parameters`` without those of ``names``."""
+    return {name: value for name, value in parameters.items() if name not in names}

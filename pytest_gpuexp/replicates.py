@@ -56,11 +56,11 @@ class Replicates(Mapping[str, "NDArray[np.float64]"]):
         if over == "all":
             groups = _variants(given)
             self.variants = [Replicates(group) for group in groups]
-            self.parameters = [dict(group[0].parameters) for group in groups]
+            self.parameters = [group[0].variant for group in groups]
             given = [result for group in groups for result in group]
         else:
             given.sort(key=lambda result: result.seed)
-            self.parameters = dict(given[0].parameters) if given else {}
+            self.parameters = given[0].variant if given else {}
         self.results = tuple(result for result in given if result.status == "completed")
         self.missing = tuple(result for result in given if result.status != "completed")
         self.seeds = np.array([result.seed for result in self.results], dtype=np.int64)
@@ -105,6 +105,6 @@ def _variants(results: Sequence[ExperimentResult]) -> list[list[ExperimentResult
     """Return ``results`` by variant, in the order of first appearance, each by seed."""
     groups: dict[str, list[ExperimentResult]] = {}
     for result in results:
-        key = json.dumps(result.parameters, sort_keys=True, default=repr)
+        key = json.dumps(result.variant, sort_keys=True, default=repr)
         groups.setdefault(key, []).append(result)
     return [sorted(group, key=lambda result: result.seed) for group in groups.values()]

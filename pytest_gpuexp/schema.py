@@ -62,6 +62,7 @@ def record_from_plain(data: Plain, *, place: str = "record") -> ExperimentResult
     content["assertions"] = tuple(Assertion(**entry) for entry in content.get("assertions", ()))
     content["artifacts"] = tuple(Artifact(**entry) for entry in content.get("artifacts", ()))
     content["non_finite"] = tuple(content.get("non_finite", ()))
+    content["seeded"] = tuple(content.get("seeded", ()))
     return ExperimentResult(**content)
 
 

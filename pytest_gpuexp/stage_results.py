@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from pytest_gpuexp import intervals, summary
+from pytest_gpuexp import intervals, summary, sweep
 from pytest_gpuexp.conclusions import VariantSummary
 from pytest_gpuexp.records import ExperimentResult, Plain
 from pytest_gpuexp.stages import Direction, StageConfig
@@ -55,8 +55,8 @@ def stage_result(
     variants = summary.summarise_variants(results)
     best = _best(stage, variants)
     chosen = best.variant
-    config = {} if chosen is None else dict(chosen.results[0].config)
-    config.pop("seed", None)  # the best is a variant, and has all of them
+    # The best is a variant: neither the seed nor what was made of it is its own.
+    config = {} if chosen is None else sweep.nest(chosen.parameters)
     metrics = {} if chosen is None else {k: v.mean for k, v in chosen.metrics.items()}
     return StageResult(
         stage_name=stage.name,

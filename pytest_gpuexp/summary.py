@@ -23,16 +23,16 @@ def newest(results: Iterable[ExperimentResult]) -> list[ExperimentResult]:
 
 
 def summarise_variants(results: Iterable[ExperimentResult]) -> list[VariantSummary]:
-    """Return one summary a (handler, parameters), each over the newest attempts of its runs.
+    """Return one summary a (handler, variant), each over the newest attempts of its runs.
 
     ``results`` are one experiment's, in any order; the summaries come by handler, then by
     parameters, numbers by size.
     """
     groups: dict[tuple[str, str], list[ExperimentResult]] = {}
     for result in newest(results):
-        key = result.handler, json.dumps(result.parameters, sort_keys=True, default=repr)
+        key = result.handler, json.dumps(result.variant, sort_keys=True, default=repr)
         groups.setdefault(key, []).append(result)
-    ordered = sorted(groups.items(), key=lambda item: _place(item[0], item[1][0].parameters))
+    ordered = sorted(groups.items(), key=lambda item: _place(item[0], item[1][0].variant))
     return [_summarise(group) for _, group in ordered]
 
 
@@ -60,7 +60,7 @@ def _summarise(group: Iterable[ExperimentResult]) -> VariantSummary:
     return VariantSummary(
         handler=results[0].handler,
         name=_name(results[0]),
-        parameters=results[0].parameters,
+        parameters=results[0].variant,
         results=results,
         metrics={
             name: summarise_metric(found, missing=len(results) - len(found))

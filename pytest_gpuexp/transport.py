@@ -31,7 +31,8 @@ def attempt_to_plain(attempt: Attempt) -> dict[str, Plain]:
 
 def attempt_from_plain(data: Mapping[str, Any]) -> Attempt:
     """Return the attempt that ``attempt_to_plain`` was given."""
-    return Attempt(**{**data, "spec": RunSpec(**data["spec"])})
+    spec = {**data["spec"], "seeded": tuple(data["spec"].get("seeded", ()))}
+    return Attempt(**{**data, "spec": RunSpec(**spec)})
 
 
 def outcome_to_plain(outcome: Outcome) -> dict[str, Plain]:

@@ -15,6 +15,7 @@ from pytest_gpuexp.records import Plain
 
 Parameters = dict[str, Plain]
 _Solve = Callable[[Mapping[str, Plain], int], Parameters]
+_Run = tuple[tuple[Plain, ...], int, Parameters]
 _MOST_FAILED = 100  # variants; what each alone cannot be told in a moment, and they are alike
 _OPEN, _CLOSE = "\ue000", "\ue001"  # of Unicode's private use
 _EMPTY = ""  # no name of a parameter
@@ -28,15 +29,26 @@ def variants(
     seeds: Sequence[int],
     folder: Path,
     problems: list[str],
-) -> Iterator[tuple[tuple[Plain, ...], int, Parameters]]:
-    """Yield the values of ``space``, the seed, and all parameters of each run; seeds fastest.
+) -> tuple[Iterator[_Run], tuple[str, ...]]:
+    """Return the values of ``space``, the seed, and all parameters of each run; seeds fastest.
 
-    ``config`` may have interpolations; they see the values and ``${seed}``. Runs that differ in
-    the seed alone share their parameters' dict where no interpolation asks for the seed.
+    Beside them are the names of the parameters that are made of the seed. ``config`` may have
+    interpolations; they see the values and ``${seed}``. Runs that differ in the seed alone share
+    their parameters' dict where no interpolation asks for the seed.
     ``folder`` is the project's. ``problems`` gets what no worker could be given.
     """
     problems += _inside_of_values(config, space)
-    solve, by_seed = _way(config, space, folder, problems)
+    solve, seeded, by_seed = _way(config, space, seeds[0], folder, problems)
+    return _runs(solve, space, seeds, by_seed, problems), seeded
+
+
+def _runs(
+    solve: _Solve,
+    space: Mapping[str, Sequence[Plain]],
+    seeds: Sequence[int],
+    by_seed: bool,
+    problems: list[str],
+) -> Iterator[_Run]:
     failed = 0
     for values in itertools.product(*space.values()):
         chosen = dict(zip(space, values, strict=True))
@@ -53,17 +65,38 @@ def variants(
 def _way(
     config: Mapping[str, Any],
     space: Mapping[str, Sequence[Plain]],
+    seed: int,
     folder: Path,
     problems: list[str],
-) -> tuple[_Solve, bool]:
-    """Return what gives parameters for values and a seed, and whether the seed matters."""
+) -> tuple[_Solve, tuple[str, ...], bool]:
+    """Return what gives parameters for values and a seed, and those that the seed changes.
+
+    Last is whether the seed may change any.
+    """
     written = [config, *space.values()]
     if not composition.interpolates(written):
         _check(space, folder, problems)
-        return _overriding(config, folder, problems), False
+        return _overriding(config, folder, problems), (), False
     if (marked := _marked(config, space)) is None:
-        return _resolving(config, folder, problems), "seed" in repr(written)
-    return _filling(marked, folder, problems), _mark("seed") in _texts(marked)
+        resolve = _resolving(config, folder, problems)
+        by_seed = "seed" in repr(written)
+        return resolve, _changed(resolve, space, seed) if by_seed else (), by_seed
+    seeded = [name for name, value in configs.leaves(marked) if _mark("seed") in _texts(value)]
+    return _filling(marked, folder, problems), tuple(seeded), bool(seeded)
+
+
+def _changed(solve: _Solve, space: Mapping[str, Sequence[Plain]], seed: int) -> tuple[str, ...]:
+    """Return the parameters that another seed changes in any variant.
+
+    They are looked for with one value of each axis, and with each other value of one axis.
+    """
+    first = {name: values[0] for name, values in space.items()}
+    tried = [first, *({**first, name: one} for name, axis in space.items() for one in axis[1:])]
+    found: dict[str, None] = {}
+    for chosen in tried[:_MOST_FAILED]:
+        before, after = solve(chosen, seed), solve(chosen, seed ^ 1)
+        found |= {name: None for name in before if before[name] != after.get(name)}
+    return tuple(found)
 
 
 def _inside_of_values(config: Mapping[str, Any], space: Mapping[str, Sequence[Plain]]) -> list[str]:

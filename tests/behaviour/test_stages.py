@@ -54,6 +54,23 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+def test_replicates_whose_config_is_made_of_the_seed_are_of_one_variant(folder: Path) -> None:
+    stage = StageConfig(
+        name="seeded", handler="exp_a.py::exp_mlp", hyperparameter_space={"lr": [1, 2]}, seeds=3
+    )
+    config = {"architecture": "run-${seed}", "metric": {"of": "${lr}"}}
+
+    result = ExperimentCoordinator().run_stage(stage, config)
+    again = ExperimentCoordinator().run_stage(stage, config)
+
+    assert [one["runs"] for one in result.summary["variants"]] == [3, 3]
+    assert result.experiments[1].config["architecture"] == "run-1"
+    report = yaml.safe_load((folder / "results/c1-a/stages/seeded.yaml").read_text())
+    assert report["assessment"]["variants_judged"] == 2
+    assert again.summary["kept"] == 6
+    assert "architecture" not in result.best_config
+
+
 def test_a_stage_resumes_what_failed_and_keeps_what_is_done(folder: Path) -> None:
     stage = StageConfig(
         name="mine",

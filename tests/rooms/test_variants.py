@@ -23,7 +23,7 @@ def all_of(
     problems: list[str] = []
     found = [
         parameters
-        for _, _, parameters in variants(config, space or {}, range(seeds), FOLDER, problems)
+        for _, _, parameters in variants(config, space or {}, range(seeds), FOLDER, problems)[0]
     ]
     assert problems == []
     return found
@@ -31,7 +31,7 @@ def all_of(
 
 def told(config: dict[str, Any], space: dict[str, Any]) -> list[str]:
     problems: list[str] = []
-    list(variants(config, space, [0], FOLDER, problems))
+    list(variants(config, space, [0], FOLDER, problems)[0])
     return list(dict.fromkeys(problems))
 
 
@@ -64,6 +64,17 @@ def test_every_way_of_writing_the_seed_follows_it() -> None:
         [0] * 4,
         [1] * 4,
     ]
+
+
+def test_what_is_made_of_the_seed_is_named_whichever_way_it_is_made() -> None:
+    OmegaConf.register_new_resolver("twice", lambda value: value * 2, replace=True)
+    config = {"a": "${seed}", "b": {"c": "run-${a}"}, "d": "${x}"}
+
+    _, alike = variants(config, {"x": [1]}, [3], FOLDER, [])
+    _, resolved = variants({**config, "e": "${twice:${a}}"}, {"x": [1]}, [3], FOLDER, [])
+
+    assert alike == ("a", "b.c")
+    assert resolved == ("a", "b.c", "e")
 
 
 def test_resolvers_and_names_made_of_values_see_the_values() -> None:
@@ -166,7 +177,7 @@ def test_variants_are_what_omegaconf_makes_of_each_alone(
         wanted, problems = [], [str(error)]
 
     told: list[str] = []
-    found = [parameters for _, _, parameters in variants(config, space, [5], FOLDER, told)]
+    found = [parameters for _, _, parameters in variants(config, space, [5], FOLDER, told)[0]]
 
     assert bool(told) == bool(problems)
     if not problems:
