@@ -7,6 +7,9 @@ import importlib
 import importlib.util
 import inspect
 import os
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -18,8 +21,9 @@ def find_target(text: object, folder: Path) -> tuple[str, str]:
     """Return the absolute path of the module and the name of the function that ``text`` means.
 
     ``text`` is ``package.module.function``, or ``experiments/exp_digits.py::exp_mlp`` relative to
-    ``folder``. Nothing is imported but the packages around a module, and a module that holds the
-    name without defining it.
+    ``folder``. Modules are looked for on the path, then in ``folder`` and its ``src``: that of a
+    command holds neither. Nothing is imported but the packages around a module, and a module that
+    holds the name without defining it.
 
     Raises:
         UsageProblems: there is no such function.
@@ -36,7 +40,22 @@ def find_target(text: object, folder: Path) -> tuple[str, str]:
             raise _unknown(text, f"{path.name} has the functions {', '.join(found) or 'none'}")
         return str(path), name
     module, _, name = text.rpartition(".")
-    return _search(text, module, name)
+    try:
+        return _search(text, module, name)
+    except UsageProblems:
+        with _added([folder, folder / "src"]):
+            return _search(text, module, name)
+
+
+@contextmanager
+def _added(folders: Sequence[Path]) -> Iterator[None]:
+    before = list(sys.path)
+    sys.path += [str(one.absolute()) for one in folders]
+    importlib.invalidate_caches()
+    try:
+        yield
+    finally:
+        sys.path[:] = before
 
 
 @lru_cache(maxsize=256)

@@ -13,8 +13,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from omegaconf import OmegaConf
 
-from pytest_gpuexp import CloudRunnerFactory, ExperimentResult, ModalRunner, StageConfig, tiers
+from pytest_gpuexp import (
+    CloudRunnerFactory,
+    ExperimentCoordinator,
+    ExperimentResult,
+    ModalRunner,
+    StageConfig,
+    tiers,
+)
 from pytest_gpuexp.errors import UsageProblems
 from tests.behaviour import reference_pages, sessions
 from tests.behaviour.reference_pages import DOPPLER, PYPROJECT, Page
@@ -179,6 +187,37 @@ def test_running_sweeps(names: dict[str, Any]) -> None:
     first = result.experiments[0].parameters
     assert first["architecture"] == "models/gnn/standard"  # no folder of configs was named
     assert result.best_metrics["val_loss"] == pytest.approx(0.1251)
+
+
+def test_a_config_survives_the_way_to_a_container(page: Page, names: dict[str, Any]) -> None:
+    """Not the page's: what it takes for granted of a config with interpolations and paths."""
+    folder = page.project.folder
+    (folder / "data").mkdir()
+    (folder / "data/words.txt").write_text("it is here")
+    (folder / "reading.py").write_text(
+        "from pathlib import Path\n"
+        "def read(config, data):\n"
+        "    assert Path(data['file']).read_text() == 'it is here'\n"
+        "    assert config['name'] == f\"run-{config['seed']}\"\n"
+        "    return {'metrics': {'layers': config['model']['layers']}}\n"
+    )
+    base = OmegaConf.create(
+        {
+            "_target_": "reading.read",
+            "root": str(folder / "data"),
+            "data": {"file": "${root}/words.txt"},
+            "model": {"layers": "${depth}"},
+            "name": "run-${seed}",
+        }
+    )
+    stage = StageConfig(name="far", hyperparameter_space={"depth": [2, 3]}, seeds=2)
+
+    result = ExperimentCoordinator(backend="modal").run_stage(stage, base)
+
+    assert [one.error_message for one in result.experiments] == [None] * 4
+    assert {one.verdict for one in result.experiments} == {"pass"}
+    assert [one.metrics["layers"] for one in result.experiments] == [2, 2, 3, 3]
+    assert len(result.summary["variants"]) == 2
 
 
 def test_modal_app_not_deployed(page: Page, names: dict[str, Any], tmp_path: Path) -> None:

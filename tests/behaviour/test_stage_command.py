@@ -71,6 +71,38 @@ def test_words_behind_dashes_go_to_pytest_and_sizes_are_told_before_the_first_ru
     assert told.index("stage stage2: 1 run: 1 learning_rate x 1 seeds") < told.index("PASSED")
 
 
+@pytest.mark.parametrize("place", [".", "src"])
+def test_a_function_of_a_package_is_found_where_the_commands_path_does_not_lead(
+    folder: Path, place: str
+) -> None:
+    package = folder / place / "far"
+    package.mkdir(parents=True)
+    (package / "__init__.py").touch()
+    (package / "sizes.py").write_text("LAYERS = 3\n")
+    (package / "training.py").write_text(
+        "from far.sizes import LAYERS\ndef train(lr): return {'metrics': {'auc': lr * LAYERS}}\n"
+    )
+    (folder / "stages/far.yaml").write_text(
+        "handler: far.training.train\nhyperparameter_space: {lr: [1]}\n"
+        "success_criteria: {auc: {acceptable: 3, direction: at_least}}\n"
+    )
+    # As the installed script is started: its own folder is on the path, and this one is not.
+    program = f"import sys; sys.path.remove(''); {PROGRAM}"
+    path = str(Path(pytest_gpuexp.__file__).parent.parent)
+
+    done = subprocess.run(
+        [sys.executable, "-c", program, "stage", "far"],
+        env=sessions.environment(PYTHONPATH=path),
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=False,
+    )
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert len(list(folder.glob("results/training/records/*.yaml"))) == 1
+
+
 @pytest.mark.parametrize(
     ("words", "told"),
     [
