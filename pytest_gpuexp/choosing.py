@@ -78,7 +78,7 @@ class MissingItem(pytest.Item):
 
     def runtest(self) -> None:
         """Skip."""
-        pytest.skip(NO_HANDLER)
+        pytest.skip(f"{NO_HANDLER}: {self.name}")
 
     def reportinfo(self) -> tuple[Path, int | None, str]:
         """Return the registry's place: there is no other."""
