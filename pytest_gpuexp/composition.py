@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -13,6 +14,7 @@ from pytest_gpuexp.errors import UsageProblems
 
 _ADVICE = "Install it with: pip install 'pytest-gpuexp[hydra]'"
 _HEADER = "# @package"
+_DEFAULTS = re.compile(r"^[\"']?defaults\b", re.MULTILINE)
 
 
 def to_plain(config: object) -> Any:
@@ -100,6 +102,7 @@ def compose(folder: Path, choices: Sequence[tuple[str, str]], base: object) -> d
     Raises:
         UsageProblems: hydra-core is not installed, or the configs cannot be composed.
     """
+    _need("hydra", "config groups")
     problems = [problem for _, one in choices for problem in _choice_problems(folder, one)]
     if not folder.is_dir():
         problems = [f"there is no folder {folder}"]
@@ -113,6 +116,40 @@ def compose(folder: Path, choices: Sequence[tuple[str, str]], base: object) -> d
         composed = omegaconf.merge(omegaconf.create(base), composed)
     plain: dict[str, Any] = _omegaconf().to_container(composed, resolve=False)
     return plain
+
+
+class Composer:
+    """Composes many choices over one base, each file but once where that comes to the same.
+
+    It does where files have no defaults list of their own, and the base is a mapping: then what
+    a file brings does not depend on the others, and Hydra merges one after the other.
+    """
+
+    def __init__(self, folder: Path, base: object) -> None:
+        """Compose over ``base``, as ``compose`` does."""
+        self._folder, self._base = folder, base
+        self._parts: dict[tuple[str, str], dict[str, Any]] = {}
+
+    def compose(self, choices: Sequence[tuple[str, str]]) -> dict[str, Any]:
+        """Return what ``compose`` returns for ``choices``."""
+        # Wrong choices are told by one call, all of them.
+        if isinstance(self._base, str) or any(self._depends(one) for _, one in choices):
+            return compose(self._folder, choices, self._base)
+        for choice in choices:
+            if choice not in self._parts:
+                self._parts[choice] = compose(self._folder, [choice], {})
+        omegaconf = _omegaconf()
+        merged = omegaconf.merge(self._base, *(self._parts[choice] for choice in choices))
+        plain: dict[str, Any] = omegaconf.to_container(merged, resolve=False)
+        return plain
+
+    def _depends(self, choice: str) -> bool:
+        """Return whether the file of ``choice`` is not as it should be, or names others."""
+        file = self._folder / f"{choice}.yaml"
+        return (
+            bool(_choice_problems(self._folder, choice))
+            or _DEFAULTS.search(file.read_text()) is not None
+        )
 
 
 def parse_overrides(words: Sequence[str]) -> list[tuple[str, list[Any]]]:
@@ -165,7 +202,6 @@ def _resolved(config: object) -> Any:
 
 
 def _compose(folder: Path, name: str | None, overrides: list[str]) -> Any:
-    _need("hydra", "config groups")
     import hydra
     from hydra.errors import HydraException
     from omegaconf.errors import OmegaConfBaseException
@@ -193,7 +229,9 @@ def _cleared() -> Iterator[None]:
 
 def _choice_problems(folder: Path, choice: str) -> list[str]:
     if (folder / f"{choice}.yaml").is_file():
-        return []
+        if "/" in choice:
+            return []
+        return [f"{choice!r} is of no group; put it into a folder there, as models/{choice}"]
     found = sorted(
         path.relative_to(folder).with_suffix("").as_posix()
         for path in (folder / choice).parent.glob("*.yaml")
@@ -205,7 +243,8 @@ def _override(folder: Path, package: str, choice: str) -> str:
     group, _, option = choice.rpartition("/")
     text = (folder / f"{choice}.yaml").read_text()
     own = any(line.startswith(_HEADER) for line in text.splitlines())
-    return f"+{group}={option}" if own else f"+{group}@{package}={option}"
+    quoted = "'" + option.replace("'", "\\'") + "'"  # 8 and true are names here, no values
+    return f"+{group}={quoted}" if own else f"+{group}@{package}={quoted}"
 
 
 def _asks_environment(text: str) -> bool:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from pytest_gpuexp import composition, documents, project, stages, targets, tiers
+from pytest_gpuexp.composition import Composer
 from pytest_gpuexp.errors import StorageError, UsageProblems
 from pytest_gpuexp.identifiers import row_text
 from pytest_gpuexp.orders import Order, RunRequest, order_from_plain
@@ -55,11 +56,12 @@ def expand(stage: StageConfig, base_config: object, *, groups: Path | None, fold
     problems = tiers.machine_problems(stage.gpu_type, stage.timeout_seconds, known)
     requests: list[RunRequest] = []
     seen: dict[str, str] = {}
+    composer = None if groups is None else Composer(groups, _base(base_config))
     choices = [_axis("architecture", stage.architectures), _axis("dataset", stage.datasets)]
     for chosen in itertools.product(*choices):
         names = [one for one in chosen if one is not None]
         try:
-            composed = _composed(base_config, names, groups)
+            composed = _composed(base_config, names, composer)
             target = composed.pop("_target_", None)
             path, function = targets.find_target(stage.handler or target, folder)
         except UsageProblems as error:
@@ -107,12 +109,10 @@ def _axis(name: str, values: Sequence[str]) -> Sequence[tuple[str, str] | None]:
 
 
 def _composed(
-    base: object, names: Sequence[tuple[str, str]], groups: Path | None
+    base: object, names: Sequence[tuple[str, str]], composer: Composer | None
 ) -> dict[str, Any]:
-    if groups is not None:
-        plain_base = base if isinstance(base, str) else _raw(base)
-        chosen = [(_PACKAGES[name], value) for name, value in names]
-        config = composition.compose(groups, chosen, plain_base)
+    if composer is not None:
+        config = composer.compose([(_PACKAGES[name], value) for name, value in names])
     elif isinstance(base, str):
         told = f"{base!r} is the name of a config; say in which folder by base_config_path"
         raise UsageProblems("base_config", [told])
@@ -121,6 +121,10 @@ def _composed(
     for ours in ("seed", "run_id"):
         config.pop(ours, None)  # the stage says
     return config
+
+
+def _base(config: object) -> object:
+    return config if isinstance(config, str) else _raw(config)
 
 
 def _raw(config: object) -> dict[str, Any]:

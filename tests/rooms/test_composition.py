@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import itertools
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import hydra
 import pytest
@@ -52,6 +54,33 @@ def test_an_app_of_the_users_keeps_its_own_hydra(tmp_path: Path) -> None:
         assert GlobalHydra.instance().is_initialized()
         assert hydra.compose(overrides=["+m=a"]) == {"m": {"x": 1}}
     assert composed == {"y": 2, "model": {"x": 1}}
+
+
+@pytest.mark.parametrize("base", [{"y": 2, "model": {"x": 0, "w": "${y}"}}, {}, "config"])
+def test_composing_many_comes_to_what_composing_each_does(
+    tmp_path: Path, base: dict[str, Any] | str
+) -> None:
+    files = {
+        "config": "y: 3\nmodel: {x: 0, v: 1}\n",
+        "m/a": "x: 1\nz: ${data.n}\n",
+        "m/b": "# @package _global_\nmodel: {x: 4}\ny: 5\n",
+        "m/c": "defaults: [a, _self_]\nx: 6\n",
+        "d/8": "n: 1\n",
+        "d/two": "n: [1, {k: '${model.x}'}]\nempty: {}\n",
+    }
+    for name, text in files.items():
+        file = tmp_path / f"{name}.yaml"
+        file.parent.mkdir(exist_ok=True)
+        file.write_text(text)
+    composer = composition.Composer(tmp_path, base)
+
+    for model, data in itertools.product(["m/a", "m/b", "m/c"], ["d/8", "d/two"]):
+        choices = [("model", model), ("data", data)]
+        expected = composition.compose(tmp_path, choices, base)
+        assert composer.compose(choices) == expected
+        assert composer.compose(choices[:1]) == composition.compose(tmp_path, choices[:1], base)
+    with pytest.raises(UsageProblems, match=r"2 problems: 'm/z' is no config there.*'d/z' is no"):
+        composer.compose([("model", "m/z"), ("data", "d/z")])
 
 
 def test_without_the_extra_plain_configs_work_and_groups_name_it(tmp_path: Path) -> None:

@@ -108,6 +108,7 @@ def test_an_override_of_a_whole_group_takes_its_place(folder: Path) -> None:
         ({}, {"handler": ""}, "_target_"),
         ({}, {"gpu_type": "a100"}, "gpu_type: 'a100' is not a tier (debug, fast, h100, multi, st"),
         ({}, {"architectures": ["models/gnn/stanard"]}, "beside it are: models/gnn/standard"),
+        ({}, {"architectures": ["config"]}, "'config' is of no group; put it into a folder there"),
         ({"a": 1}, {"hyperparameter_space": {"a.b": [1]}}, "a.b: a is 1, which has nothing in it"),
     ],
 )
