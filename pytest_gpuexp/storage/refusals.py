@@ -8,6 +8,14 @@ from pytest_gpuexp.errors import StorageError
 from pytest_gpuexp.storage.access import Access
 
 _KEYS_REFUSED = {"AccessDenied", "Forbidden", "403", "InvalidAccessKeyId", "SignatureDoesNotMatch"}
+_REGION_REFUSED = {
+    "AuthorizationHeaderMalformed",
+    "AuthorizationQueryParametersError",
+    "IllegalLocationConstraintException",
+    "PermanentRedirect",
+    "301",
+}
+_CLOCK_REFUSED = {"RequestExpired", "RequestTimeTooSkewed"}
 _PASSING = {
     "BadDigest",
     "ConditionalRequestConflict",
@@ -24,10 +32,14 @@ _ABSENT = {"404", "NoSuchKey", "NotFound"}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Refusal:
-    """An answer that is an error: S3's ``code`` and the HTTP ``status``; 0 where none came."""
+    """An answer that is an error: S3's ``code`` and the HTTP ``status``; 0 where none came.
+
+    ``region`` is where the server wants to be asked, "" where it does not say.
+    """
 
     code: str
     status: int
+    region: str = ""
 
     @property
     def absent(self) -> bool:
@@ -55,7 +67,10 @@ def read_refusal(error: BaseException) -> Refusal | None:
     if not isinstance(response, dict):
         return None
     status = response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
-    return Refusal(code=str(response.get("Error", {}).get("Code", "")), status=int(status))
+    told = response.get("Error", {})
+    return Refusal(
+        code=str(told.get("Code", "")), status=int(status), region=str(told.get("Region", ""))
+    )
 
 
 def is_passing(error: Exception) -> bool:
@@ -76,6 +91,16 @@ def explain(error: Exception, access: Access) -> StorageError:
         return StorageError(
             f"there is no bucket {bucket!r} at {endpoint}. Make it, or name another with "
             "--storage=s3://BUCKET/PREFIX."
+        )
+    if refusal.code in _REGION_REFUSED:
+        return StorageError(
+            f"{endpoint} has the bucket {bucket!r} in another region than {access.region!r} "
+            f"({refusal.code}). Name the right one, TMGG_TIGRIS_REGION={refusal.region or '...'}, "
+            "and its address in TMGG_TIGRIS_ENDPOINT where each region has one."
+        )
+    if refusal.code in _CLOCK_REFUSED:
+        return StorageError(
+            f"{endpoint} finds that the clock of this machine is wrong ({refusal.code}). Set it."
         )
     if refusal.code in _KEYS_REFUSED or refusal.status in (401, 403):
         return StorageError(
@@ -108,7 +133,7 @@ def _no_answer(error: Exception, access: Access) -> str:
 def _broke(error: Exception) -> bool:
     """Return whether the way to the server broke, by name: only one room imports botocore."""
     return not _named(error, "SSLError") and _named(
-        error, "HTTPClientError", "IncompleteReadError", "ConnectionError", "ProtocolError"
+        error, "HTTPClientError", "IncompleteReadError", "ConnectionError", "HTTPError"
     )
 
 

@@ -15,14 +15,14 @@ from typing import Any, TypeVar
 
 from pytest_gpuexp.errors import StorageError
 from pytest_gpuexp.storage.access import SCHEME, read_access
-from pytest_gpuexp.storage.clients import client_of, make_client, send_in_parts
+from pytest_gpuexp.storage.clients import Connections, connections_of, send_in_parts
 from pytest_gpuexp.storage.patience import Patience
 from pytest_gpuexp.storage.refusals import Damaged, explain, is_passing, read_refusal
+from pytest_gpuexp.storage.signed_requests import META, Answer
 
 T = TypeVar("T")
 
 _SHA, _WRITER = "gpuexp-sha256", "gpuexp-writer"  # metadata of every object
-_BLOCK = 1 << 20
 _LARGE = 8 << 20
 _STALE = timedelta(days=1)
 _CHECK_SECONDS = 3.0
@@ -63,15 +63,15 @@ class TigrisStorage:
         Raises:
             StorageError: no server, no bucket, or not with these keys.
         """
-        client = make_client(self.access, connect=3, read=10, attempts=1)
-        question = {"Bucket": self.access.bucket, "Prefix": self._prefix, "MaxKeys": 1}
+        requests = connections_of(self.access).impatient(self.access, connect=3, read=10)
+        question = {"list-type": "2", "max-keys": "1", "prefix": self._prefix}
         patience = Patience(_CHECK_SECONDS, **self._manners)
         try:
-            patience.call(lambda: client.list_objects_v2(**question), passing=is_passing)
-        except Exception as error:  # noqa: BLE001 -- boto3's, which are imported late
+            patience.call(lambda: requests.ask("GET", "", query=question), passing=is_passing)
+        except Exception as error:  # noqa: BLE001 -- botocore's, which are imported late
             raise explain(error, self.access) from None
         finally:
-            client.close()
+            requests.close()
 
     def lose(self) -> None:
         """Let no call wait for a server that fails, until one succeeds."""
@@ -87,7 +87,7 @@ class TigrisStorage:
 
         def put() -> bool:
             try:
-                self._put(name, data, {"IfNoneMatch": "*"}, writer)
+                self._put(name, data, {"If-None-Match": "*", f"{META}{_WRITER}": writer})
             except Exception as error:
                 refusal = read_refusal(error)
                 if refusal is None or not refusal.taken:
@@ -112,7 +112,7 @@ class TigrisStorage:
     def link(self, name: str, *, seconds: int) -> str:
         """Return a link by which anybody can read ``name`` for ``seconds``; no request is made."""
         arguments = {"Bucket": self.access.bucket, "Key": self._key(name)}
-        link: str = self._client().generate_presigned_url(
+        link: str = self._connections().client.generate_presigned_url(
             "get_object", Params=arguments, ExpiresIn=seconds
         )
         return link
@@ -123,7 +123,7 @@ class TigrisStorage:
 
     def delete(self, name: str) -> None:
         """Remove what is under ``name``, if anything."""
-        self._call(lambda: self._request("delete_object", Key=self._key(name)))
+        self._call(lambda: self._ask("DELETE", name))
 
     def upload_file(self, path: Path, name: str) -> None:
         """Put the bytes of ``path`` under ``name``, in parts where it is large."""
@@ -146,7 +146,8 @@ class TigrisStorage:
         oldest = (now or datetime.now(UTC)) - _STALE
 
         def abort() -> int:
-            pages = self._client().get_paginator("list_multipart_uploads")
+            client = self._connections().client
+            pages = client.get_paginator("list_multipart_uploads")
             found = [
                 upload
                 for page in pages.paginate(Bucket=self.access.bucket, Prefix=self._prefix)
@@ -154,15 +155,15 @@ class TigrisStorage:
                 if upload["Initiated"] < oldest
             ]
             for upload in found:
-                self._request(
-                    "abort_multipart_upload", Key=upload["Key"], UploadId=upload["UploadId"]
+                client.abort_multipart_upload(
+                    Bucket=self.access.bucket, Key=upload["Key"], UploadId=upload["UploadId"]
                 )
             return len(found)
 
         return self._call(abort)
 
     def _call(self, action: Callable[[], T], name: str = "") -> T:
-        self._client()  # what is wrong with it is no failure of the server's
+        self._connections()  # what is wrong with it is no failure of the server's
         try:
             return self._patience.call(action, passing=is_passing)
         except StorageError:
@@ -175,23 +176,17 @@ class TigrisStorage:
                 raise FileNotFoundError(f"there is no {name!r} in {self.url}") from None
             raise explain(error, self.access) from None
 
-    def _put(self, name: str, data: bytes, condition: Mapping[str, str], writer: str = "") -> None:
+    def _put(self, name: str, data: bytes, headers: Mapping[str, str]) -> None:
         sha = hashlib.sha256(data).hexdigest()
-        answer = self._request(
-            "put_object",
-            Key=self._key(name),
-            Body=data,
-            Metadata={_SHA: sha, **({_WRITER: writer} if writer else {})},
-            **condition,
-        )
+        answer = self._ask("PUT", name, data=data, headers={f"{META}{_SHA}": sha, **headers})
         # A plain ETag is the MD5 of what the server has; an encrypting one says something else.
         md5 = hashlib.md5(data, usedforsecurity=False).hexdigest()
-        if answer.get("ETag", "").strip('"') != md5 and self._get(name) != data:
+        if answer.headers.get("ETag", "").strip('"') != md5 and self._get(name) != data:
             raise Damaged(f"{name!r} came back with other bytes")
 
     def _was_written_by(self, writer: str, name: str) -> bool:
         head = self._head(name)
-        ours = head is not None and head["Metadata"].get(_WRITER) == writer
+        ours = head is not None and head.headers.get(f"{META}{_WRITER}") == writer
         if ours:
             self._get(name)  # its answer was lost, so nothing of it is verified yet
         return ours
@@ -203,37 +198,32 @@ class TigrisStorage:
         with path.open("rb") as file:
             sha = hashlib.file_digest(file, "sha256").hexdigest()
             size = os.fstat(file.fileno()).st_size
-        send_in_parts(
-            self._client(), path, self.access.bucket, self._key(name), metadata={_SHA: sha}
-        )
+        client = self._connections().client
+        send_in_parts(client, path, self.access.bucket, self._key(name), metadata={_SHA: sha})
         self._verify(name, size, sha)
 
     def _verify(self, name: str, size: int, sha: str) -> None:
         head = self._head(name)
-        if head is None or head["ContentLength"] != size or head["Metadata"].get(_SHA) != sha:
+        if head is None or head.length != size or head.headers.get(f"{META}{_SHA}") != sha:
             raise Damaged(f"{name!r} is not there with its {size} bytes and their sha256")
 
     def _get(self, name: str) -> bytes:
-        answer = self._request("get_object", Key=self._key(name))
-        data: bytes = answer["Body"].read()
-        expected = answer["Metadata"].get(_SHA)
-        if expected not in (None, hashlib.sha256(data).hexdigest()):
-            raise Damaged(f"{name!r} came with another sha256 than it was sent with")
-        return data
+        answer = self._ask("GET", name)
+        _compare(name, answer, len(answer.data), hashlib.sha256(answer.data).hexdigest())
+        return answer.data
 
     def _fetch(self, name: str, path: Path) -> None:
-        answer = self._request("get_object", Key=self._key(name))
-        expected, digest = answer["Metadata"].get(_SHA), hashlib.sha256()
+        answer = self._ask("GET", name, streamed=True)
+        digest, size = hashlib.sha256(), 0
         with path.open("wb") as file:
-            for block in answer["Body"].iter_chunks(_BLOCK):
+            for block in answer.blocks:
                 digest.update(block)
-                file.write(block)
-        if expected not in (None, digest.hexdigest()):
-            raise Damaged(f"{name!r} came with another sha256 than it was sent with")
+                size += file.write(block)
+        _compare(name, answer, size, digest.hexdigest())
 
-    def _head(self, name: str) -> dict[str, Any] | None:
+    def _head(self, name: str) -> Answer | None:
         try:
-            return self._request("head_object", Key=self._key(name))
+            return self._ask("HEAD", name)
         except Exception as error:
             refusal = read_refusal(error)
             if refusal is not None and refusal.absent:
@@ -241,7 +231,7 @@ class TigrisStorage:
             raise
 
     def _names_below(self, folder: str) -> Sequence[str]:
-        pages = self._client().get_paginator("list_objects_v2")
+        pages = self._connections().client.get_paginator("list_objects_v2")
         names: list[str] = []
         for page in pages.paginate(Bucket=self.access.bucket, Prefix=folder, Delimiter="/"):
             names += [entry["Key"] for entry in page.get("Contents", ()) if entry["Key"] != folder]
@@ -256,11 +246,16 @@ class TigrisStorage:
             )
         return f"{self._prefix}{pure}"
 
-    def _request(self, operation: str, **arguments: Any) -> dict[str, Any]:
-        answer: dict[str, Any] = getattr(self._client(), operation)(
-            Bucket=self.access.bucket, **arguments
-        )
-        return answer
+    def _ask(self, method: str, name: str, **more: Any) -> Answer:
+        return self._connections().requests.ask(method, self._key(name), **more)
 
-    def _client(self) -> Any:
-        return client_of(self.access)
+    def _connections(self) -> Connections:
+        return connections_of(self.access)
+
+
+def _compare(name: str, answer: Answer, size: int, sha: str) -> None:
+    """Raise ``Damaged`` where fewer bytes came than were told, or others than were sent."""
+    if size != answer.length:
+        raise Damaged(f"{name!r} broke off after {size} bytes")
+    if answer.headers.get(f"{META}{_SHA}", sha) != sha:
+        raise Damaged(f"{name!r} came with another sha256 than it was sent with")

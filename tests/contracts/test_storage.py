@@ -5,10 +5,12 @@ from __future__ import annotations
 import filecmp
 import itertools
 import random
+import socket
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import modal
 import pytest
@@ -20,10 +22,12 @@ from pytest_gpuexp.protocols import Storage
 from pytest_gpuexp.storage.local import LocalStorage
 from pytest_gpuexp.storage.modal_volume import ModalVolumeStorage
 from pytest_gpuexp.storage.tigris import TigrisStorage
+from tests import strict_s3
 from tests.modal_server import deploying, starting
 from tests.servers import BUCKET, Server
+from tests.strict_s3 import StrictServer, strict
 
-KINDS = ("local", "moto", "seaweed", "volume")
+KINDS = ("local", "moto", "seaweed", "strict", "strict-by-host", "volume")
 _PREFIXES = (f"contract/{number}/größe" for number in itertools.count())
 _NAMES = st.text(alphabet="abcü-_. 0", min_size=1, max_size=12).filter(lambda n: n.strip(". "))
 
@@ -40,8 +44,12 @@ def make(
         client = request.getfixturevalue("modal_client")
         yield lambda: ModalVolumeStorage("contract", prefix=next(_PREFIXES), client=client)
         return
-    server: Server = request.getfixturevalue(request.param)
-    environ = server.environ()
+    if request.param.startswith("strict"):
+        environ = request.getfixturevalue("strict_servers")[request.param].environ()
+        request.getfixturevalue("strict_host")
+    else:
+        server: Server = request.getfixturevalue(request.param)
+        environ = server.environ()
     yield lambda: TigrisStorage(BUCKET, prefix=next(_PREFIXES), environ=environ)
 
 
@@ -50,6 +58,25 @@ def modal_client() -> Iterator[modal.Client]:
     """Give a client of the tests' Modal server."""
     with starting.modal_server() as server, deploying.client(server) as client:
         yield client
+
+
+@pytest.fixture(scope="module")
+def strict_servers() -> Iterator[Mapping[str, StrictServer]]:
+    """Give servers that refuse whatever may be refused; one has its bucket in the host's name."""
+    with strict() as by_path, strict(virtual=True) as by_host:
+        yield {"strict": by_path, "strict-by-host": by_host}
+
+
+@pytest.fixture
+def strict_host(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the names of the strict server's buckets lead here, as a name server would."""
+    resolve = socket.getaddrinfo
+
+    def lead_here(host: str | None, *arguments: Any, **options: Any) -> Any:
+        here = host is not None and host.endswith(strict_s3.HOST)
+        return resolve("127.0.0.1" if here else host, *arguments, **options)
+
+    monkeypatch.setattr(socket, "getaddrinfo", lead_here)
 
 
 @pytest.fixture

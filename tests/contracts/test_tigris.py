@@ -58,7 +58,7 @@ def test_of_two_writers_whose_answers_are_lost_one_is_told_that_it_wrote(
 def test_a_storm_of_failures_loses_nothing(moto: Server, proxy: Proxy, tmp_path: Path) -> None:
     storage = storage_of(moto, "storm", ENDPOINT=proxy.endpoint)
     names = [f"e/records/{number}" for number in range(60)]
-    proxy.faults = ["503"] * 30 + ["reset", "", "lost", "503"] * 10
+    proxy.faults = ["503"] * 16 + ["reset", "", "lost", "503"] * 8
 
     with ThreadPoolExecutor(8) as pool:
         told = list(pool.map(lambda name: storage.write_if_absent(name, name.encode()), names))
