@@ -109,12 +109,14 @@ def test_what_was_not_measured_is_said_to_be_so() -> None:
 
 
 def test_the_storage_table_compares_every_client_with_ours() -> None:
-    best = {"ours": [2.0, 2.0, 6.0, 1.0], "boto3": [3.0, 3.0, 6.0, 2.0]}
+    ours, boto3 = [2.0, 2.0, 6.0, 1.0], [3.0, 3.0, 6.0, 2.0]
+    best = {"ours": [*ours, 1.0, 1.0, 2.0, 0.5], "boto3": [*boto3, 2.0, 2.5, 2.0, 1.0]}
 
     text = storage.render(best, storage.Size(small=7), ["obstore"])
 
     assert "storage: 7 objects of 2000 bytes at 16 at a time, one of 512 MiB" in text
     assert "3.00 (1.50x)" in text
+    assert "2.50 (2.50x)" in text
     assert "obstore  not installed" in text
     assert "small ones, boto3 over ours: 1.50x" in text
     assert "the large one, ours over the best: 1.00x" in text
