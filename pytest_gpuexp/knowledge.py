@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
 
 from pytest_gpuexp import recording
 from pytest_gpuexp.claims import Intent
@@ -10,6 +12,9 @@ from pytest_gpuexp.ledger import Ledger
 from pytest_gpuexp.plan import Known
 from pytest_gpuexp.protocols import Storage
 from pytest_gpuexp.records import UNFINISHED, ExperimentResult, RunSpec
+
+_MANY = 200  # records that a plan looks through more quickly in an index
+_SAVE_SECONDS = 30.0
 
 
 class Knowledge:
@@ -20,13 +25,23 @@ class Knowledge:
     ``all_published`` says whether every attempt of this session has reached the storage.
     """
 
-    def __init__(self, storage: Storage, *, durable: bool, indexed: bool = False) -> None:
+    def __init__(
+        self,
+        storage: Storage,
+        *,
+        durable: bool,
+        indexed: bool = False,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         """Know nothing yet.
 
         ``durable`` says whether claims outlive a loss of power, ``indexed`` whether records are
-        looked up in an index.
+        looked up in an index. An index is left where it is worth it, now and then by ``clock``.
         """
         self._indexed = indexed
+        self._clock = clock
+        self._saved_at = clock()
+        self._new: list[ExperimentResult] = []  # of which no index knows
         self.all_published = True
         self.kept: dict[str, ExperimentResult] = {}
         self.vouched: set[str] = set()
@@ -42,13 +57,22 @@ class Knowledge:
         other = self.results.get(result.run_id, result)
         if result.status not in UNFINISHED or other.status in UNFINISHED:
             self.results[result.run_id] = result
+        if result.published:
+            self._new.append(result)
+            # A killed session has left what a plan over very many runs needs.
+            if len(self._new) >= _MANY and self._clock() - self._saved_at > _SAVE_SECONDS:
+                self.save()
 
     def ledger(self, experiment_id: str) -> Ledger:
         """Return the ledger of an experiment; its files are listed at the first call."""
         if experiment_id not in self._ledgers:
-            self._ledgers[experiment_id] = Ledger(
+            self._ledgers[experiment_id] = ledger = Ledger(
                 self._storage, experiment_id, durable=self._durable, indexed=self._indexed
             )
+            if ledger.has_index:
+                # Where records were deleted, numbers begin anew: an index that holds the old ones
+                # must not be there when a new one takes such a name.
+                ledger.index.save()
         return self._ledgers[experiment_id]
 
     def keep(self, spec: RunSpec) -> ExperimentResult:
@@ -84,13 +108,19 @@ class Knowledge:
 
     def save(self) -> None:
         """Let the next session find this one's records in the index."""
-        # Where records were deleted, numbers begin anew: an index must not hold the old ones.
-        ledgers = {key: ledger for key, ledger in self._ledgers.items() if ledger.has_index}
-        for result in self.results.values():
-            if result.published and result.experiment_id in ledgers:
-                ledgers[result.experiment_id].index.add(recording.record_name(result), result)
-        for ledger in ledgers.values():
-            ledger.index.save()
+        counts = Counter(result.experiment_id for result in self._new)
+        for experiment_id, new in counts.items():
+            ledger = self.ledger(experiment_id)
+            ledger.has_index = ledger.has_index or new + ledger.recorded >= _MANY
+        for result in self._new:
+            ledger = self._ledgers[result.experiment_id]
+            if ledger.has_index:
+                ledger.index.add(recording.record_name(result), result)
+        self._new = [one for one in self._new if not self._ledgers[one.experiment_id].has_index]
+        for ledger in self._ledgers.values():
+            if ledger.has_index:
+                ledger.index.save()
+        self._saved_at = self._clock()
 
     def known(self, specs: Iterable[RunSpec]) -> dict[str, ExperimentResult]:
         """Return the newest result of each of one experiment's ``specs`` that has one.

@@ -137,6 +137,11 @@ class Ledger:
         """Take back a claim whose attempt never began."""
         self._storage.delete(self._job(attempt.key))
 
+    @property
+    def recorded(self) -> int:
+        """How many runs had a record when the ledger was made."""
+        return len(self._records)
+
     def run_ids(self) -> set[str]:
         """Return the runs of which there is a claim or a record."""
         self.look_for_claims()

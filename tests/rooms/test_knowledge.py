@@ -118,11 +118,65 @@ def test_the_next_session_reads_no_record_that_this_one_wrote(
     assert again.known([a_spec()]) == {result.run_id: result}
 
 
-def test_a_session_that_does_not_resume_leaves_no_index(
+MANY = 200
+
+
+def finish(knowledge: Knowledge, storage: LocalStorage, runs: range, folder: Path) -> None:
+    knowledge.ledger("e1")  # as a claim does
+    for number in runs:
+        result = dataclasses.replace(a_result(folder), run_id=f"exp_fit-{number:016x}")
+        knowledge.take(recording.commit(storage, result, b""))
+
+
+def indexed(storage: LocalStorage) -> int:
+    """Return of how many records the index speaks."""
+    if not storage.exists("e1/index.jsonl"):
+        return 0
+    return storage.read("e1/index.jsonl").count(b"\n") - 1
+
+
+def test_a_session_of_few_runs_leaves_no_index(
     knowledge: Knowledge, storage: LocalStorage, tmp_path: Path
 ) -> None:
-    knowledge.take(recording.commit(storage, a_result(tmp_path), b""))
+    finish(knowledge, storage, range(MANY - 1), tmp_path)
 
     knowledge.save()
 
-    assert not storage.exists("e1/index.jsonl")
+    assert indexed(storage) == 0
+
+
+def test_a_session_of_many_runs_leaves_an_index_for_the_first_that_resumes(
+    knowledge: Knowledge, storage: LocalStorage, tmp_path: Path
+) -> None:
+    finish(knowledge, storage, range(MANY), tmp_path)
+
+    knowledge.save()
+
+    assert indexed(storage) == MANY
+
+
+def test_a_session_that_is_killed_has_left_an_index_on_its_way(
+    storage: LocalStorage, tmp_path: Path
+) -> None:
+    now = 1000.0
+    knowledge = Knowledge(storage, durable=False, clock=lambda: now)
+
+    finish(knowledge, storage, range(2 * MANY), tmp_path)
+    at_first = indexed(storage)
+    now += 31
+    finish(knowledge, storage, range(2 * MANY, 2 * MANY + 1), tmp_path)
+
+    assert (at_first, indexed(storage)) == (0, 2 * MANY + 1)
+
+
+def test_an_index_of_records_that_are_gone_is_mended_before_their_names_are_taken_again(
+    knowledge: Knowledge, storage: LocalStorage, tmp_path: Path
+) -> None:
+    finish(knowledge, storage, range(MANY), tmp_path)
+    knowledge.save()
+    for name in list(storage.list("e1/records"))[:50]:
+        storage.delete(name)
+
+    Knowledge(storage, durable=False).ledger("e1")
+
+    assert indexed(storage) == MANY - 50
