@@ -12,7 +12,7 @@ from urllib.parse import quote
 from pytest_gpuexp.storage.access import Access
 
 META = "x-amz-meta-"
-BLOCK = 1 << 20
+BLOCK = 1 << 18  # larger ones cost more in page faults than in calls
 CONNECTIONS = 32
 _UNRESERVED = "-_.~"
 # Headers and body go in two writes; without this the second may wait 40 ms for an answer.

@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 from pytest_gpuexp.errors import StorageError
 from pytest_gpuexp.storage.access import SCHEME, read_access
 from pytest_gpuexp.storage.clients import Connections, connections_of, send_in_parts
+from pytest_gpuexp.storage.downloads import fetch
 from pytest_gpuexp.storage.patience import Patience
 from pytest_gpuexp.storage.refusals import Damaged, explain, is_passing, read_refusal
 from pytest_gpuexp.storage.signed_requests import META, Answer
@@ -209,17 +210,13 @@ class TigrisStorage:
 
     def _get(self, name: str) -> bytes:
         answer = self._ask("GET", name)
-        _compare(name, answer, len(answer.data), hashlib.sha256(answer.data).hexdigest())
+        sha = hashlib.sha256(answer.data).hexdigest()
+        _compare(name, answer, len(answer.data), sha, length=answer.length)
         return answer.data
 
     def _fetch(self, name: str, path: Path) -> None:
-        answer = self._ask("GET", name, streamed=True)
-        digest, size = hashlib.sha256(), 0
-        with path.open("wb") as file:
-            for block in answer.blocks:
-                digest.update(block)
-                size += file.write(block)
-        _compare(name, answer, size, digest.hexdigest())
+        came = fetch(lambda headers: self._ask("GET", name, headers=headers, streamed=True), path)
+        _compare(name, came.answer, came.size, came.sha256, length=came.length)
 
     def _head(self, name: str) -> Answer | None:
         try:
@@ -253,9 +250,9 @@ class TigrisStorage:
         return connections_of(self.access)
 
 
-def _compare(name: str, answer: Answer, size: int, sha: str) -> None:
-    """Raise ``Damaged`` where fewer bytes came than were told, or others than were sent."""
-    if size != answer.length:
+def _compare(name: str, answer: Answer, size: int, sha: str, *, length: int) -> None:
+    """Raise ``Damaged`` where other bytes came than were sent, or not ``length``."""
+    if size != length:
         raise Damaged(f"{name!r} broke off after {size} bytes")
     if answer.headers.get(f"{META}{_SHA}", sha) != sha:
         raise Damaged(f"{name!r} came with another sha256 than it was sent with")

@@ -19,6 +19,7 @@ from pytest_gpuexp.errors import StorageError
 from pytest_gpuexp.storage.tigris import TigrisStorage
 from tests import servers
 from tests.faults.proxy import Proxy, faulty
+from tests.pretend_s3 import pretended
 from tests.servers import BUCKET, Server
 
 MEGABYTE = 1 << 20
@@ -82,6 +83,49 @@ def test_a_large_file_arrives_through_failures_and_leaves_no_parts(
     client = moto.client()
     assert not client.list_multipart_uploads(Bucket=BUCKET).get("Uploads")
     client.close()
+
+
+def test_a_large_file_comes_back_whole_through_failures(
+    moto: Server, proxy: Proxy, tmp_path: Path
+) -> None:
+    data = os.urandom(MEGABYTE) * 24 + b"and more"
+    (tmp_path / "up").write_bytes(data)
+    storage = storage_of(moto, "back", ENDPOINT=proxy.endpoint)
+    storage.upload_file(tmp_path / "up", "big")
+    proxy.faults = ["503", "", "half", "reset", "", "503", "half"]
+    seen = len(proxy.seen)
+
+    storage.download_file("big", tmp_path / "down")
+
+    assert (tmp_path / "down").read_bytes() == data
+    assert proxy.faults == []
+    assert len(proxy.seen) - seen <= 12
+
+
+def test_a_server_that_knows_no_ranges_is_read_in_one_go(tmp_path: Path) -> None:
+    data = os.urandom(MEGABYTE) * 20
+    with pretended() as server:
+        server.objects["big"] = data
+        storage = TigrisStorage(BUCKET, environ=Server(endpoint=server.endpoint).environ())
+
+        storage.download_file("big", tmp_path / "down")
+
+        assert server.requests == ["GET"]
+    assert (tmp_path / "down").read_bytes() == data
+
+
+def test_a_proxy_of_the_environment_is_gone_through(
+    moto: Server, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("http_proxy", proxy.endpoint)
+    monkeypatch.setenv("no_proxy", "")
+    storage = storage_of(moto, "proxied", REGION="proxied-1")
+
+    storage.write("a", b"x")
+
+    assert storage.read("a") == b"x"
+    assert [request.split()[0] for request in proxy.seen] == ["PUT", "GET"]
+    assert all(moto.endpoint in request for request in proxy.seen)
 
 
 def test_a_server_that_stays_away_is_given_up(moto: Server, proxy: Proxy) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import http.server
 import io
+import re
 import socket
 import struct
 import threading
@@ -81,7 +82,8 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         else:
             answer = http.client.HTTPConnection(self.proxy.target, timeout=30)
             headers = {k: v for k, v in self.headers.items() if k.lower() != "expect"}
-            answer.request(self.command, self.path, body=body, headers=headers)
+            path = re.sub("^http://[^/]+", "", self.path)  # as a proxy of the environment
+            answer.request(self.command, path, body=body, headers=headers)
             response = answer.getresponse()
             data = response.read()
             answer.close()

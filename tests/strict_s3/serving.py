@@ -139,7 +139,18 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         else:
             kept = self.held.bucket.get(key)
             told = {f"{_META}{name}": text for name, text in kept.metadata.items()}
-            self._answer(200, kept.data, {"ETag": kept.etag, **told})
+            self._give(kept.data, request.headers.get("range"), {"ETag": kept.etag, **told})
+
+    def _give(self, data: bytes, wanted: str | None, headers: dict[str, str]) -> None:
+        if wanted is None:
+            self._answer(200, data, headers)
+            return
+        first, last = map(int, wanted.removeprefix("bytes=").split("-"))
+        part = data[first : last + 1]
+        if not part:
+            raise Refused(416, "InvalidRange")
+        span = f"bytes {first}-{first + len(part) - 1}/{len(data)}"
+        self._answer(206, part, {"Content-Range": span, **headers})
 
     def _key(self, request: Request) -> str:
         """Return the key that is asked for, "" for the bucket itself."""
