@@ -74,10 +74,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _storage(*, quick: bool) -> str:
     # boto3 and a server: only where they are asked for.
-    from bench import storage
+    from bench import publishing, storage
 
     size = storage.Size(small=200, large_bytes=64 << 20) if quick else storage.Size()
-    return storage.run(size, rounds=1 if quick else 3)
+    rounds = 1 if quick else 3
+    return f"{storage.run(size, rounds=rounds)}\n{publishing.run(rounds=rounds)}"
 
 
 def _tell(line: str) -> None:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench import storage
+from bench import publishing, storage
 from bench.figures import Figure, Sheet, ratio
 from bench.table import render
 from bench.targets import TARGETS, Target
@@ -120,3 +120,16 @@ def test_the_storage_table_compares_every_client_with_ours() -> None:
     assert "obstore  not installed" in text
     assert "small ones, boto3 over ours: 1.50x" in text
     assert "the large one, ours over the best: 1.00x" in text
+
+
+def test_what_publishing_adds_is_reckoned_from_two_sizes() -> None:
+    least = {
+        ("folder", 100): (2.0, 1.0),
+        ("folder", 600): (4.0, 2.0),
+        ("bucket", 100): (3.0, 2.0),
+        ("bucket", 600): (6.0, 4.5),
+    }
+
+    text = publishing.render(least, 100, 600)
+
+    assert "adds 2.0 ms of CPU and 3.0 ms of wall time to the 2.0 ms" in text

@@ -1,0 +1,98 @@
+"""Sessions whose results go to a real S3 server are killed, and records are damaged there."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from pytest_gpuexp import documents
+from tests.behaviour import sessions
+from tests.servers import BUCKET, Server
+
+RUNS, KILLS = 12, 5
+SWEEP = """
+    import os, time
+    from pytest_gpuexp import experiment, seeds
+
+    pytestmark = experiment("swept")
+
+    @seeds(RUNS)
+    def exp_swept(runner, seed):
+        with open("ran.txt", "a") as file:
+            file.write(f"{seed}\\n")
+        runner.log_metrics({"x": seed})
+        runner.results.save_artifact("a.bin", bytes([seed]) * 5000)
+        time.sleep(0.1)
+        assert seed >= 0
+"""
+
+
+def swept(folder: Path, runs: int) -> Path:
+    return sessions.write(folder, exp_swept=SWEEP.replace("RUNS", str(runs)))
+
+
+def ran(folder: Path) -> Counter[str]:
+    file = folder / "ran.txt"
+    return Counter(file.read_text().split() if file.exists() else [])
+
+
+@pytest.mark.timeout(200)
+def test_a_controller_killed_again_and_again_publishes_each_run_once(
+    tmp_path: Path, seaweed: Server
+) -> None:
+    folder, changes = swept(tmp_path, RUNS), seaweed.environ()
+    words = [f"--storage=s3://{BUCKET}/{tmp_path.name}", "--resume", "--parallelism=3"]
+    seed = random.randrange(10**6)
+    print(f"moments are drawn by random.Random({seed})")
+    moments = random.Random(seed)
+
+    for goal in sorted(moments.sample(range(1, RUNS), KILLS)):
+        with sessions.started(folder, *words, changes=changes) as process:
+            while process.poll() is None and ran(folder).total() < goal:
+                time.sleep(0.005)
+            time.sleep(moments.random() * 0.3)
+            process.kill()
+    last = sessions.run(folder, *words, changes=changes)
+
+    assert ran(folder) == {str(number): 1 for number in range(RUNS)}
+    assert last.code == 0, last.text
+    assert f"{RUNS} passed" in last.text
+    keys = seaweed.keys(f"{tmp_path.name}/swept/records/")
+    results = [documents.read_record(seaweed.get(key)) for key in keys]
+    assert sorted(result.seed for result in results) == list(range(RUNS))
+    assert {result.status for result in results} == {"completed"}
+    assert len(seaweed.keys(f"{tmp_path.name}/artifacts-by-sha256/")) == RUNS
+    assert not list(folder.glob(".gpuexp/spool/**/records/*.yaml"))
+
+
+def test_damaged_records_in_a_bucket_cost_their_own_runs_alone_and_are_named(
+    tmp_path: Path, moto: Server
+) -> None:
+    folder, changes = swept(tmp_path, 4), moto.environ()
+    storage = f"--storage=s3://{BUCKET}/{tmp_path.name}"
+    sessions.run(folder, storage, changes=changes)
+    client, damaged = moto.client(), {}
+    keys = moto.keys(f"{tmp_path.name}/swept/records/")
+    whole = [moto.get(key) for key in keys[:3]]
+    for key, data in zip(
+        keys, (whole[0][:200], b"{not: [yaml", whole[2].replace(b"n: 1", b"n: 0")), strict=False
+    ):
+        client.put_object(Bucket=BUCKET, Key=key, Body=data)  # by another hand: no sha256 is kept
+        damaged[key] = data
+    client.delete_object(Bucket=BUCKET, Key=f"{tmp_path.name}/swept/index.jsonl")
+    client.close()
+
+    again = sessions.run(folder, storage, "--resume", changes=changes)
+    third = sessions.run(folder, storage, "--resume", "--dry-run", changes=changes)
+
+    assert "1 of 4 runs kept, 3 to run" in again.text, again.text
+    assert again.code == 0, again.text
+    for key, data in damaged.items():
+        assert f"1 unreadable record: {key.removeprefix(tmp_path.name + '/')}\n" in again.text
+        assert moto.get(key) == data
+    assert ran(folder).total() == 7
+    assert "4 of 4 runs kept" in third.text
