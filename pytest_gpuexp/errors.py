@@ -28,6 +28,10 @@ class StorageError(GpuexpError):
     """The storage refused or lost a write, or holds something that cannot be read."""
 
 
+class ObjectDamaged(StorageError):
+    """What the storage holds under a name is not what was sent there."""
+
+
 class RecordExists(StorageError):
     """Another writer has already committed this record; the first one stands."""
 

@@ -79,9 +79,11 @@ class _Door:
             finally:
                 if self._refusal is not None:
                     raise self._refusal from None
-        except pytest.UsageError as error:
+        except (pytest.UsageError, GpuexpError) as error:
             if hasattr(self._config, "workerinput"):
                 session.shouldfail = str(error)  # all that xdist passes on of a worker's refusal
+            if isinstance(error, GpuexpError):  # a bucket that went away before the plan
+                raise pytest.UsageError(str(error)) from error
             raise
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)

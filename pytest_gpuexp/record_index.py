@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Collection, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -9,7 +10,7 @@ from dataclasses import MISSING, fields, replace
 from typing import Any
 
 from pytest_gpuexp import documents
-from pytest_gpuexp.errors import StorageError
+from pytest_gpuexp.errors import ObjectDamaged, RecordInvalid, StorageError
 from pytest_gpuexp.heads import read_head
 from pytest_gpuexp.plan import Glance
 from pytest_gpuexp.protocols import Storage
@@ -57,7 +58,7 @@ class RecordIndex:
             RecordInvalid: see ``documents.read_record``.
         """
         if name not in self._glances:
-            self._know(name, self._fetched.pop(name, b"") or self._storage.read(name))
+            self._know(name, self._fetched.pop(name, b"") or self._content(name))
         return self._glances[name]
 
     def fetch(self, names: Iterable[str]) -> None:
@@ -68,9 +69,18 @@ class RecordIndex:
         unknown = [name for name in names if name not in self._glances]
         if len(unknown) > 1 and not isinstance(self._storage, LocalStorage):
             with ThreadPoolExecutor(_THREADS, thread_name_prefix="gpuexp-fetch") as pool:
-                self._fetched = dict(
-                    zip(unknown, pool.map(self._storage.read, unknown), strict=True)
-                )
+                self._fetched = dict(zip(unknown, pool.map(self._ahead, unknown), strict=True))
+
+    def _ahead(self, name: str) -> bytes:
+        with contextlib.suppress(RecordInvalid):  # is told when its turn has come
+            return self._content(name)
+        return b""
+
+    def _content(self, name: str) -> bytes:
+        try:
+            return self._storage.read(name)
+        except ObjectDamaged as error:
+            raise RecordInvalid(str(error)) from None
 
     def _know(self, name: str, data: bytes) -> None:
         head = read_head(data)
@@ -98,7 +108,7 @@ class RecordIndex:
                 return _result(self._texts[name], self._glances[name].fingerprint)
             except (ValueError, TypeError, AttributeError):
                 pass  # this line of the index was damaged; the record is what counts
-        result = documents.read_record(self._storage.read(name), name)
+        result = documents.read_record(self._content(name), name)
         self.add(name, result)
         return result
 

@@ -12,7 +12,7 @@ from itertools import islice
 from pathlib import Path
 from typing import BinaryIO
 
-from pytest_gpuexp.storage.refusals import Damaged, is_passing, read_refusal
+from pytest_gpuexp.storage.refusals import BrokenOff, is_passing, read_refusal
 from pytest_gpuexp.storage.signed_requests import Answer
 
 Ask = Callable[[dict[str, str]], Answer]
@@ -39,7 +39,7 @@ def fetch(ask: Ask, path: Path) -> Fetched:
     Each part is a request of its own, as a connection alone is slow to many servers.
 
     Raises:
-        Damaged: a part is of another object, which has taken the place of the first.
+        BrokenOff: a part is of another object, which has taken the place of the first.
     """
     try:
         first = ask(_range(0))
@@ -89,10 +89,10 @@ class _Parts:
     def _bring(self, start: int) -> list[bytes]:
         answer = self._ask(_range(start))
         if answer.headers.get("ETag", "") != self._etag:
-            raise Damaged("the object was replaced while it was read")
+            raise BrokenOff("the object was replaced while it was read")
         blocks = list(self.write(answer, start))
         if sum(map(len, blocks)) != answer.length:
-            raise Damaged("a part of the object broke off")
+            raise BrokenOff("a part of the object broke off")
         return blocks
 
     def write(self, answer: Answer, start: int) -> Iterator[bytes]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from pytest_gpuexp.errors import StorageError
+from pytest_gpuexp.errors import ObjectDamaged, StorageError
 from pytest_gpuexp.storage.access import Access
 
 _KEYS_REFUSED = {"AccessDenied", "Forbidden", "403", "InvalidAccessKeyId", "SignatureDoesNotMatch"}
@@ -61,6 +61,10 @@ class Damaged(Exception):
     """Bytes did not arrive as they were sent; sending them again may help."""
 
 
+class BrokenOff(Damaged):
+    """Fewer bytes came than there are; asking again may help."""
+
+
 def read_refusal(error: BaseException) -> Refusal | None:
     """Return what the server answered, or None where ``error`` is no answer of a server."""
     response = getattr(error, "response", None)
@@ -110,6 +114,14 @@ def explain(error: Exception, access: Access) -> StorageError:
     return StorageError(
         f"the bucket {bucket!r} at {endpoint} answered {refusal.code} (HTTP {refusal.status}). "
         "Try again later; what has ended is kept in the spool."
+    )
+
+
+def damage(error: Damaged, access: Access) -> ObjectDamaged:
+    """Return what to tell where asking again has not helped."""
+    return ObjectDamaged(
+        f"the bucket {access.bucket!r} at {access.endpoint} has other bytes than were sent: "
+        f"{error}. Delete the object, or ask who runs the bucket."
     )
 
 

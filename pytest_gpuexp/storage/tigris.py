@@ -18,7 +18,14 @@ from pytest_gpuexp.storage.access import SCHEME, read_access
 from pytest_gpuexp.storage.clients import Connections, connections_of, send_in_parts
 from pytest_gpuexp.storage.downloads import fetch
 from pytest_gpuexp.storage.patience import Patience
-from pytest_gpuexp.storage.refusals import Damaged, explain, is_passing, read_refusal
+from pytest_gpuexp.storage.refusals import (
+    BrokenOff,
+    Damaged,
+    damage,
+    explain,
+    is_passing,
+    read_refusal,
+)
 from pytest_gpuexp.storage.signed_requests import META, Answer
 
 T = TypeVar("T")
@@ -27,6 +34,7 @@ _SHA, _WRITER = "gpuexp-sha256", "gpuexp-writer"  # metadata of every object
 _LARGE = 8 << 20
 _STALE = timedelta(days=1)
 _CHECK_SECONDS = 3.0
+_READS = 3
 
 
 class TigrisStorage:
@@ -101,7 +109,7 @@ class TigrisStorage:
 
     def read(self, name: str) -> bytes:
         """Return what is under ``name``."""
-        return self._call(lambda: self._get(name), name)
+        return self._call(lambda: self._again(lambda: self._get(name)), name)
 
     def list(self, prefix: str) -> Iterator[str]:
         """Yield the names directly below the folder ``prefix``, folders too."""
@@ -134,7 +142,7 @@ class TigrisStorage:
         """Put what is under ``name`` into ``path``, whole."""
         temporary = path.with_name(f".writing-{os.getpid()}-{threading.get_ident()}-{path.name}")
         try:
-            self._call(lambda: self._fetch(name, temporary), name)
+            self._call(lambda: self._again(lambda: self._fetch(name, temporary)), name)
             os.replace(temporary, path)
         finally:
             temporary.unlink(missing_ok=True)
@@ -176,6 +184,17 @@ class TigrisStorage:
             if name and refusal is not None and refusal.code == "NoSuchKey":
                 raise FileNotFoundError(f"there is no {name!r} in {self.url}") from None
             raise explain(error, self.access) from None
+
+    def _again(self, action: Callable[[], T]) -> T:
+        """Read; bytes that are others each time are not waited for as a failing server is."""
+        for _ in range(_READS):
+            try:
+                return action()
+            except BrokenOff:
+                raise
+            except Damaged as error:
+                told = damage(error, self.access)
+        raise told
 
     def _put(self, name: str, data: bytes, headers: Mapping[str, str]) -> None:
         sha = hashlib.sha256(data).hexdigest()
@@ -251,8 +270,8 @@ class TigrisStorage:
 
 
 def _compare(name: str, answer: Answer, size: int, sha: str, *, length: int) -> None:
-    """Raise ``Damaged`` where other bytes came than were sent, or not ``length``."""
+    """Raise ``Damaged`` where other bytes came than were sent, or fewer than ``length``."""
     if size != length:
-        raise Damaged(f"{name!r} broke off after {size} bytes")
+        raise BrokenOff(f"{name!r} broke off after {size} bytes")
     if answer.headers.get(f"{META}{_SHA}", sha) != sha:
         raise Damaged(f"{name!r} came with another sha256 than it was sent with")

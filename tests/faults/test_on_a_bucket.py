@@ -11,6 +11,7 @@ import pytest
 
 from pytest_gpuexp import documents
 from tests.behaviour import sessions
+from tests.faults.proxy import faulty
 from tests.servers import BUCKET, Server
 
 RUNS, KILLS = 12, 5
@@ -96,3 +97,42 @@ def test_damaged_records_in_a_bucket_cost_their_own_runs_alone_and_are_named(
         assert moto.get(key) == data
     assert ran(folder).total() == 7
     assert "4 of 4 runs kept" in third.text
+
+
+def test_a_record_whose_bytes_have_changed_in_the_bucket_is_named_and_its_run_repeated(
+    tmp_path: Path, moto: Server
+) -> None:
+    """The sha256 that it was sent with is still there, so nobody has to know what a record is."""
+    folder, changes = swept(tmp_path, 3), moto.environ()
+    storage = f"--storage=s3://{BUCKET}/{tmp_path.name}"
+    sessions.run(folder, storage, changes=changes)
+    (key, *_), client = moto.keys(f"{tmp_path.name}/swept/records/"), moto.client()
+    metadata = client.head_object(Bucket=BUCKET, Key=key)["Metadata"]
+    changed = moto.get(key).replace(b"completed", b"compleXed")
+    client.put_object(Bucket=BUCKET, Key=key, Body=changed, Metadata=metadata)
+    client.delete_object(Bucket=BUCKET, Key=f"{tmp_path.name}/swept/index.jsonl")
+    client.close()
+
+    again = sessions.run(folder, storage, "--resume", changes=changes)
+
+    assert "2 of 3 runs kept, 1 to run" in again.text, again.text
+    assert f"1 unreadable record: {key.removeprefix(tmp_path.name + '/')}\n" in again.text
+    assert again.code == 0
+
+
+def test_a_bucket_that_goes_away_before_the_plan_is_told_as_such(
+    tmp_path: Path, moto: Server
+) -> None:
+    folder = swept(tmp_path, 2)
+
+    with faulty(moto.endpoint) as proxy:
+        proxy.leaves_at = lambda request: "list-type" in request and "records" in request
+        changes = moto.environ(ENDPOINT=proxy.endpoint, PATIENCE="1")
+        ended = sessions.run(
+            folder, f"--storage=s3://{BUCKET}/{tmp_path.name}", "--resume", changes=changes
+        )
+
+    assert ended.code == 4, ended.text
+    assert "cannot be reached" in ended.text
+    assert "INTERNALERROR" not in ended.text
+    assert not ran(folder)
