@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import importlib
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING
@@ -20,6 +20,7 @@ from pytest_gpuexp.collection import ExperimentItem
 from pytest_gpuexp.configuring import parallelism_of, xdist_workers
 from pytest_gpuexp.errors import GpuexpError, StorageError, UsageProblems
 from pytest_gpuexp.greeting import make_greeting
+from pytest_gpuexp.notices import Notices
 from pytest_gpuexp.own_process import OwnProcess
 from pytest_gpuexp.plan_lines import facts_of
 from pytest_gpuexp.protocols import Backend, Storage
@@ -42,21 +43,25 @@ class Places:
     ``refused`` says that the storage cannot be used, which was told.
     """
 
-    def __init__(self, config: pytest.Config, settings: Settings) -> None:
-        """Make the storage; the backend is made with the first file that it may prepare for."""
+    def __init__(
+        self, config: pytest.Config, settings: Settings, *, show: Callable[[str], object]
+    ) -> None:
+        """Make the storage, and the backend later; ``show`` shows a line, in the main thread."""
         self._config = config
         self._settings = settings
         config.pluginmanager.register(self, "gpuexp-places")  # the built-in ones answer by hook
         self._workers = xdist_workers(config)
         self.judges_only = bool(self._workers) and not hasattr(config, "workerinput")
         self.parallelism = parallelism_of(config, settings)
+        self._notices = Notices(show)
         self.storage = self._make_storage()
+        if isinstance(self.storage, TigrisStorage):
+            self.storage.tell = self._notices.tell
         self.refused = False
         self._backend: Backend | None = None
         self._rented: ModalBackend | None = None
         self._published: PublishedBackend | None = None
         self._spooled: LocalStorage | None = None
-        self._told_texts: list[str] = []
         self._told = 0
         self._own_process: OwnProcess | None = None
 
@@ -99,7 +104,7 @@ class Places:
             return backend
         publisher = Publisher(self._workplace, self.storage)
         self._published = PublishedBackend(
-            backend, publisher, lose=self._lose, tell=self._told_texts.append
+            backend, publisher, lose=self._lose, tell=self._notices.add
         )
         return self._published
 
@@ -111,7 +116,7 @@ class Places:
     def leave_copy(self, name: str) -> None:
         """Let those who look at Modal's volume see the report ``name``, too."""
         if self._rented is not None:
-            self._told_texts += filter(None, [self._rented.leave(name, self.storage.read(name))])
+            self._notices.add(*filter(None, [self._rented.leave(name, self.storage.read(name))]))
 
     def folder_of(self, attempt: Attempt) -> Path:
         """Return where ``attempt`` keeps its files while it runs."""
@@ -172,8 +177,7 @@ class Places:
     def publish_leftovers(self) -> None:
         """Bring what is left in the spool to the storage."""
         if self._workplace is not self.storage:
-            publisher = Publisher(self._workplace, self.storage)
-            self._told_texts += publish_leftovers(publisher)
+            self._notices.add(*publish_leftovers(Publisher(self._workplace, self.storage)))
 
     def publish(self, name: str) -> None:
         """Bring the record ``name`` to the storage, where a dead session left it in our spool."""
@@ -183,9 +187,7 @@ class Places:
     def notices(self) -> list[str]:
         """Return what backend and storage have to tell since the last call."""
         notices: Sequence[str] = getattr(self._backend, "notices", ())
-        texts = list(self._told_texts)  # threads may add some meanwhile
-        del self._told_texts[: len(texts)]
-        new = [*texts, *notices[self._told :]]
+        new = [*self._notices.take(), *notices[self._told :]]
         self._told = len(notices)
         return new
 
@@ -256,7 +258,7 @@ class Places:
                 self._config,
                 workplace=self._workplace,
                 gpus=settings.gpus,
-                say=self._told_texts.append,
+                say=self._notices.add,
                 on_checkpoint=self._saved,
             )
             return InProcessBackend(self._own_process.execute)

@@ -57,7 +57,7 @@ class Controller:
         self.order = staging.order_of(config, overrides)
         choice = choosing.read_choice(config)
         self.kit = Kit(config, self.settings, overrides, self.order, choice)
-        self._places = places = Places(config, self.settings)
+        self._places = places = Places(config, self.settings, show=display.notice)
         durable = self.settings.backend not in ("local", "in-process")
         resume = self.settings.resume
         # A bucket is asked once for the index, and ten thousand times where there is none.

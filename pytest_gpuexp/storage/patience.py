@@ -9,6 +9,7 @@ T = TypeVar("T")
 
 _FIRST_WAIT = 0.2
 _LONGEST_WAIT = 5.0
+_TOLD_AFTER = 2.0
 
 
 class Patience:
@@ -25,8 +26,14 @@ class Patience:
         clock: Callable[[], float],
         sleep: Callable[[float], None],
         jitter: Callable[[], float],
+        on_wait: Callable[[Exception], object] = lambda error: None,
     ) -> None:
-        """Go on for ``seconds`` by ``clock``; ``jitter`` gives numbers from 0 to 1."""
+        """Go on for ``seconds`` by ``clock``; ``jitter`` gives numbers from 0 to 1.
+
+        ``on_wait`` learns once of each time that nothing succeeds for longer than two seconds.
+        """
+        self._on_wait = on_wait
+        self._told = False
         self._seconds = seconds
         self._clock = clock
         self._sleep = sleep
@@ -35,8 +42,7 @@ class Patience:
 
     def call(self, action: Callable[[], T], *, passing: Callable[[Exception], bool]) -> T:
         """Return what ``action`` gives; an error that is ``passing`` lets it be called again."""
-        deadline = self._clock() + self._seconds
-        wait = _FIRST_WAIT
+        began, wait = self._clock(), _FIRST_WAIT
         while True:
             try:
                 result = action()
@@ -44,13 +50,17 @@ class Patience:
                 if not passing(error):
                     raise
                 pause = wait * (0.5 + self._jitter() / 2)
-                if self._gone or self._clock() + pause > deadline:
+                lasted = self._clock() - began
+                if self._gone or lasted + pause > self._seconds:
                     self._gone = True
                     raise
+                if lasted + pause > _TOLD_AFTER and not self._told:
+                    self._told = True
+                    self._on_wait(error)
                 self._sleep(pause)
                 wait = min(2 * wait, _LONGEST_WAIT)
             else:
-                self._gone = False
+                self._gone = self._told = False
                 return result
 
     def lose(self) -> None:

@@ -117,6 +117,16 @@ def explain(error: Exception, access: Access) -> StorageError:
     )
 
 
+def waiting(error: Exception, access: Access) -> str:
+    """Return what to tell while a server that fails is asked again."""
+    refusal = read_refusal(error)
+    what = f"HTTP {refusal.status}" if refusal else type(error).__name__
+    return (
+        f"the bucket {access.bucket!r} at {access.endpoint} does not answer as it should ({what}); "
+        f"it is asked again for up to {access.patience:.0f} s, and what runs goes on"
+    )
+
+
 def damage(error: Damaged, access: Access) -> ObjectDamaged:
     """Return what to tell where asking again has not helped."""
     return ObjectDamaged(

@@ -25,6 +25,7 @@ from pytest_gpuexp.storage.refusals import (
     explain,
     is_passing,
     read_refusal,
+    waiting,
 )
 from pytest_gpuexp.storage.signed_requests import META, Answer
 
@@ -40,7 +41,8 @@ _READS = 3
 class TigrisStorage:
     """Files in one bucket, below a prefix; what is sent is verified, and so is what comes.
 
-    Threads may share it, and so may a forked child: each process has a client of its own.
+    Threads may share it, and so may a forked child: each process has a client of its own. ``tell``
+    gets what the user should know while a call waits for the server.
     """
 
     def __init__(
@@ -64,7 +66,8 @@ class TigrisStorage:
         self.url = f"{SCHEME}{self.access.bucket}/{prefix}".rstrip("/")
         self._prefix = f"{prefix}/" if prefix else ""
         self._manners: dict[str, Any] = {"clock": clock, "sleep": sleep, "jitter": jitter}
-        self._patience = Patience(self.access.patience, **self._manners)
+        self.tell: Callable[[str], object] = lambda text: None
+        self._patience = Patience(self.access.patience, on_wait=self._on_wait, **self._manners)
 
     def check(self) -> None:
         """Ask the server, with little patience, whether this bucket can be used.
@@ -170,6 +173,9 @@ class TigrisStorage:
             return len(found)
 
         return self._call(abort)
+
+    def _on_wait(self, error: Exception) -> None:
+        self.tell(waiting(error, self.access))
 
     def _call(self, action: Callable[[], T], name: str = "") -> T:
         self._connections()  # what is wrong with it is no failure of the server's

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import signal
+import subprocess
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -16,6 +17,7 @@ from pytest_gpuexp import documents
 from tests.behaviour import sessions
 from tests.behaviour.test_modal import PYPROJECT, busy, deploy
 from tests.faults.proxy import faulty
+from tests.faults.test_places import small_disk
 from tests.modal_server import starting
 from tests.modal_server.starting import ModalServer
 from tests.servers import BUCKET, Server
@@ -255,3 +257,25 @@ def test_a_bucket_that_goes_away_costs_no_second_call(
     assert "3 runs of an earlier session are published" in again.text
     assert "3 of 3 runs kept" in again.text
     assert len(server.calls()) == before + 3
+
+
+def test_a_full_disk_leaves_what_has_ended_with_modal(server: ModalServer, project: Path) -> None:
+    source = SWEEP.format(folder=str(project), runs=8, seconds=0.05)
+    folder = sessions.write(project, exp_swept=source.replace("* 5000", "* 50_000"))
+    before = len(server.calls())
+
+    with small_disk(project / "results"):
+        first = sessions.run(folder, *arguments(), changes=server.environ)
+        kept = len(first.record_files())
+        more = ["mount", "-o", "remount,size=8m", str(project / "results")]
+        subprocess.run(more, check=True, timeout=20)
+        again = sessions.run(folder, *arguments("--resume"), changes=server.environ)
+
+    assert first.code == 4, first.text
+    assert "No space left on device. They are kept there; come back with: pytest --resume" in (
+        first.text
+    )
+    assert f"{kept} of 8 runs kept" in again.text, again.text
+    assert again.code == 0
+    assert ran(folder) == {str(number): 1 for number in range(8)}
+    assert len(server.calls()) == before + 8

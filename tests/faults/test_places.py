@@ -83,6 +83,7 @@ def test_a_bucket_that_is_away_for_a_while_is_waited_for(
         ended = sessions.ending(process, folder)
 
     assert ended.code == 0, ended.text
+    assert ended.text.count("it is asked again for up to 20 s, and what runs goes on") == 1
     assert "8 passed" in ended.text
     assert ran(folder) == list(range(8))
     assert len(moto.keys(f"{tmp_path.name}/swept/records/")) == 8

@@ -87,3 +87,22 @@ def test_it_can_be_told_to_lose_patience() -> None:
         one.call(Server(1), passing=lambda error: True)
 
     assert clock.sleeps == []
+
+
+def test_a_long_wait_is_told_once_and_the_next_one_again() -> None:
+    clock, told = Clock(), list[str]()
+    patient = Patience(
+        60.0,
+        clock=lambda: clock.now,
+        sleep=clock.sleep,
+        jitter=lambda: 1.0,
+        on_wait=lambda error: told.append(str(error)),
+    )
+
+    patient.call(Server(3), passing=lambda error: True)
+    shortly = list(told)
+    patient.call(Server(7), passing=lambda error: True)
+    patient.call(Server(5), passing=lambda error: True)
+
+    assert shortly == []
+    assert told == ["failure 4", "failure 4"]
