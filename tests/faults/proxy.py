@@ -24,12 +24,14 @@ class Proxy:
     request is carried out and its answer never comes), "half" (the answer breaks off in its body),
     "torn" (the server gets half of the body), or "hang" (no answer for ``hang_seconds``). While
     ``away`` every request is reset, and it is from the first one on for which ``leaves_at`` holds.
+    Those for which ``hangs_at`` holds hang.
     """
 
     def __init__(self, endpoint: str) -> None:
         self.endpoint = ""
         self.away = False
         self.leaves_at: Callable[[str], bool] = lambda request: False
+        self.hangs_at: Callable[[str], bool] = lambda request: False
         self.faults: list[str] = []
         self.hang_seconds = 3.0
         self.seen: list[str] = []
@@ -42,6 +44,8 @@ class Proxy:
             self.away = self.away or self.leaves_at(request)
             if self.away:
                 return "reset"
+            if self.hangs_at(request):
+                return "hang"
             return self.faults.pop(0) if self.faults else ""
 
 

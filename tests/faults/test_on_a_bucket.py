@@ -136,3 +136,23 @@ def test_a_bucket_that_goes_away_before_the_plan_is_told_as_such(
     assert "cannot be reached" in ended.text
     assert "INTERNALERROR" not in ended.text
     assert not ran(folder)
+
+
+def test_runs_go_on_while_those_before_them_are_published(tmp_path: Path, moto: Server) -> None:
+    folder = swept(tmp_path, 4)
+
+    with faulty(moto.endpoint) as proxy:
+        proxy.hangs_at, proxy.hang_seconds = (
+            (lambda request: "PUT" in request and "/rec" in request),
+            1,
+        )
+        words = [f"--storage=s3://{BUCKET}/{tmp_path.name}", "--parallelism=1"]
+        with sessions.started(folder, *words, changes=moto.environ(ENDPOINT=proxy.endpoint)) as one:
+            sessions.until(lambda: ran(folder).total() == 4)
+            published = moto.keys(f"{tmp_path.name}/swept/records/")
+            proxy.hangs_at = lambda request: False
+            ended = sessions.ending(one, folder)
+
+    assert published == []
+    assert ended.code == 0, ended.text
+    assert len(moto.keys(f"{tmp_path.name}/swept/records/")) == 4
