@@ -17,6 +17,7 @@ from tests import servers
 from tests.behaviour import sessions
 from tests.faults.proxy import Proxy, faulty
 from tests.servers import BUCKET, Server
+from tests.strict_s3 import strict
 
 HANDLERS = """
     from pathlib import Path
@@ -340,3 +341,38 @@ def test_an_interrupted_session_leaves_within_seconds_though_the_bucket_is_away(
     assert ended.code == 2, ended.text
     assert time.monotonic() - before < 20
     assert len([one for one in spooled(tmp_path) if one.parent.name == "records"]) == 3
+
+
+LARGE = """
+    from pytest_gpuexp import experiment, seeds
+
+    pytestmark = experiment("large")
+
+    @seeds(4)
+    def exp_large(runner, seed):
+        print("größe", seed)
+        runner.log_metrics({"x": seed})
+        runner.checkpoint({"seed": seed}, step=seed)
+        runner.results.save_artifact("größe/weights.bin", bytes([seed]) * (9 << 20))
+        assert seed >= 0
+"""
+
+
+def test_whole_sessions_pass_against_a_server_that_refuses_what_may_be_refused(
+    tmp_path: Path,
+) -> None:
+    sessions.write(tmp_path, exp_large=LARGE)
+    storage = f"--storage=s3://{BUCKET}/strict"
+
+    with strict(busy_every=9) as server:
+        first = sessions.run(tmp_path, storage, changes=server.environ())
+        again = sessions.run(tmp_path, storage, "--resume", changes=server.environ())
+        keys = list(server.bucket.objects)
+
+    assert first.code == again.code == 0, first.text + again.text
+    assert "4 of 4 runs kept" in again.text
+    assert len([key for key in keys if key.startswith("strict/artifacts-by-sha256/")]) == 4
+    assert len([key for key in keys if key.startswith("strict/large/records/")]) == 4
+    assert not server.bucket.uploads
+    ordinary = {"NoSuchKey", "PreconditionFailed", "ConditionalRequestConflict"}
+    assert set(server.refused) <= {"SlowDown", "TooManyRequests", *ordinary}
