@@ -95,6 +95,12 @@ def serve_one(channel: Channel, execute: Execute) -> None:
     channel.send(outcome)
 
 
+def say_ended(channel: Channel) -> bool:
+    """Tell that only the record is left to write; the death of the snapshot does not stop it."""
+    processes.outlive_parent()
+    return channel.send({"ended": True})
+
+
 def stopping(channel: Channel) -> Stopping:
     """Return the request to stop of the run whose supervisor is at the other end of ``channel``."""
 

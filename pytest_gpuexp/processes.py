@@ -32,6 +32,21 @@ def end_with_parent() -> None:
         _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
 
 
+def outlive_parent() -> None:
+    """Have the kernel leave this process alone when its parent ends (Linux alone)."""
+    if _libc is not None:
+        _libc.prctl(_PR_SET_PDEATHSIG, 0, 0, 0, 0)
+
+
+def await_ends(pids: Collection[int], *, seconds: float) -> None:
+    """Wait until none of ``pids`` runs any more, for so many seconds at most."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if all((_stat(pid) or "Z")[0] in "ZX" for pid in pids):
+            return
+        time.sleep(_ROUND_SECONDS)
+
+
 def signal_group(pid: int, number: int) -> None:
     """Send a signal to the group that ``pid`` leads, or to ``pid`` where it leads none yet."""
     try:

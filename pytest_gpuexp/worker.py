@@ -184,7 +184,7 @@ class Worker:
                 devices=task["devices"],
                 stopping=children.stopping(channel),
                 tell=lambda told: channel.send({"told": told}),
-                ended=lambda: os.getpid() == me and channel.send({"ended": True}),
+                ended=lambda: os.getpid() == me and children.say_ended(channel),
             )
         # What pytest itself lets through: an error of import, of collection, or pytest.exit.
         except BaseException as error:  # noqa: BLE001

@@ -21,6 +21,7 @@ from pytest_gpuexp.wire import Channel, Message
 
 _THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 _CLOSE_SECONDS = 10.0
+_WRITING_SECONDS = 3.0
 
 
 class LocalBackend:
@@ -210,6 +211,8 @@ class LocalBackend:
             )
         told = f"{_LOST}\n{said[-2000:]}" if said else _LOST
         running, self._running = self._running, {}
+        # Those whose handlers have ended live on until their records are written, which then stand.
+        processes.await_ends([pid for _, pid, _ in running.values()], seconds=_WRITING_SECONDS)
         for key, (devices, pid, began) in running.items():
             processes.signal_group(pid, signal.SIGKILL)
             attempt, job = self._tasks.pop(key)

@@ -113,6 +113,42 @@ def test_what_a_killed_worker_and_a_killed_snapshot_cost_is_run_again(tmp_path: 
     assert ran(folder) == {"0": 2, "1": 1, "2": 2, "3": 1, "4": 1, "5": 1}
 
 
+SLOW_DISK = """
+    import os, signal, time
+    from pytest_gpuexp import experiment, seeds
+
+    pytestmark = experiment("slow")
+
+    def after_a_while(*arguments, link=os.link, **options):
+        time.sleep(0.5)
+        return link(*arguments, **options)
+
+    @seeds(2)
+    def exp_slow(runner, seed):
+        with open("ran.txt", "a") as file:
+            file.write(f"{seed}\\n")
+        runner.log_metrics({"x": seed})
+        if seed:
+            os.kill(os.getppid(), signal.SIGKILL)
+            time.sleep(60)
+        os.link = after_a_while  # by which a record comes to its place
+        assert seed >= 0
+"""
+
+
+def test_a_run_that_has_ended_is_kept_though_its_snapshot_dies_before_its_record_is_written(
+    tmp_path: Path,
+) -> None:
+    folder = sessions.write(tmp_path, exp_slow=SLOW_DISK)
+
+    ended = sessions.run(folder, "--parallelism=1")
+
+    assert "1 passed, 1 error" in ended.text, ended.text
+    assert ended.record("exp_slow[seed:0]")["status"] == "completed"
+    assert ended.record("exp_slow[seed:1]")["status"] == "lost"
+    assert ran(folder) == {"0": 1, "1": 1}
+
+
 STUBBORN = """
     import signal, time
     from pathlib import Path
