@@ -131,7 +131,8 @@ class Places:
         """Let the backend go."""
         backend = self._published or self._backend
         if backend is not None:
-            backend.close()
+            with contextlib.suppress(KeyboardInterrupt):  # the second: it need not wait for threads
+                backend.close()
             self._backend = self._published = None
 
     def check(self, specs: Iterable[RunSpec]) -> None:

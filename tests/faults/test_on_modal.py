@@ -229,13 +229,15 @@ def test_a_second_ctrl_c_ends_the_session_and_what_it_has_called(
     with sessions.started(folder, *arguments(), changes=server.environ) as process:
         sessions.until(lambda: ran(folder).total() == 2)
         process.send_signal(signal.SIGINT)
-        time.sleep(0.3)
+        time.sleep(0.05)
         process.send_signal(signal.SIGINT)
         ended = sessions.ending(process, folder)
     sessions.until(lambda: not busy(server))
 
-    assert ended.code == 2, ended.text
+    # Where the second one meets pytest while it closes, it ends as Python does.
+    assert ended.code in (2, -signal.SIGINT), ended.text
     assert "INTERNALERROR" not in ended.text
+    assert {record["status"] for record in ended.records("exp_swept[seed:0]")} <= {"cancelled"}
 
 
 def test_a_bucket_that_goes_away_costs_no_second_call(
