@@ -6,18 +6,39 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
 
-from tests import process_watch, servers
+from tests import measuring, process_watch, servers
 
 pytest_plugins = ["pytester"]
 
 # A worker that takes itself for a controller starts workers of its own, and so on: a fork bomb.
 MOST_PROCESSES = 60
 _GOING_SECONDS = 3.0
+LONGEST = {
+    "test_docs.py",
+    "test_kills.py",
+    "test_modal.py",
+    "test_modal_app.py",
+    "test_modal_commands.py",
+    "test_resume.py",
+}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the files that take longest: begun last, each would be waited for alone."""
+    items.sort(key=lambda item: item.path.name not in LONGEST)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    """Measure the processes of a test where they are to be; fixtures go with their first test."""
+    test = getattr(item, "originalname", item.name)
+    with measuring.following(wanted=measuring.is_measured(item.path, test)):
+        return (yield)
 
 
 @pytest.fixture(scope="session", autouse=True)

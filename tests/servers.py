@@ -22,6 +22,8 @@ import psutil
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
+from tests import measuring
+
 ACCESS_KEY, SECRET_KEY, BUCKET = "test-access", "test-secret-4711", "experiments"
 RUNNING: set[int] = set()
 """The servers of this session: they serve many tests, and no test leaves them behind."""
@@ -140,7 +142,7 @@ def _running(
     with tempfile.TemporaryFile() as output:
         process = subprocess.Popen(
             words,
-            env={**os.environ, **changes},
+            env={**measuring.unmeasured(os.environ), **changes},
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
