@@ -27,6 +27,8 @@ MEASURED = frozenset(
         "behaviour/test_modal.py::test_calls_survive_a_server_that_goes_away",
         "behaviour/test_modal.py::test_detached_runs_go_on_alone_and_are_collected",
         "behaviour/test_modal.py::test_each_way_to_end_has_its_name",
+        # It starts the server, and with it the containers of the whole file.
+        "behaviour/test_modal.py::test_runs_come_back_with_all_that_they_leave",
         "behaviour/test_modal_app.py",
         "behaviour/test_modal_commands.py",
         "behaviour/test_modal_runner.py",
