@@ -74,9 +74,13 @@ def main() -> int:
 
 class _Bench:
     def __init__(self, folder: Path, environ: dict[str, str]) -> None:
-        self._folder = folder
         self._environ = {**environ, "PYTHONPATH": str(Path(__file__).parents[1])}
-        (folder / "pyproject.toml").write_text(PYPROJECT)
+        # Beside the project: what changes in it is code that changed, and a snapshot anew.
+        self._notes = folder / "notes"
+        self._folder = folder / "project"
+        for each in (self._notes, self._folder):
+            each.mkdir()
+        (self._folder / "pyproject.toml").write_text(PYPROJECT)
 
     def deploy(self) -> None:
         for module in ("pytest_gpuexp.backends.modal_app", "bench.modal_bare"):
@@ -99,7 +103,7 @@ class _Bench:
         folder = self._folder / name
         folder.mkdir(exist_ok=True)
         (folder / f"exp_{name}.py").write_text(source)
-        note = self._folder / "peak.json"
+        note = self._notes / "peak.json"
         words = [str(Path(__file__).with_name("witness.py")), str(note), "-q", str(folder)]
         began = time.perf_counter()
         self._run(*words, "-p", "no:cacheprovider", "--backend=modal", f"--parallelism={at_once}")

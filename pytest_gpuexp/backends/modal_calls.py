@@ -14,17 +14,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pytest_gpuexp.backends import relayed
+from pytest_gpuexp.backends.modal_logs import Logs
 
 VOID = "void"  # the claim of an attempt that nobody will run
 # How long nobody may be reached before the session gives up; its calls go on without it.
 PATIENCE_SECONDS = 900.0
 _FIRST_WAIT, _LONGEST_WAIT = 0.2, 15.0
-_CANCEL_SECONDS = 4.0
+_CANCEL_SECONDS, _LEAVE_SECONDS = 4.0, 4.0
 _GLANCE_SECONDS, _ASK_SECONDS = 1.0, 60.0
 _SHORT_SECONDS = 0.05
-_IDLE_SECONDS, _LONGEST_IDLE = 1.0, 4.0
-_LOG_AFTER_SECONDS = 2.0  # a call that ends sooner brings its log with its reply
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,38 +36,63 @@ class Ended:
     error: BaseException | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """A call that is there, and what streams its output; it is asked for ``glance`` s at first."""
+
+    call: Any
+    call_id: str
+    source: Any
+    source_id: str
+    glance: float
+
+
 class Calls:
     """Spawns calls and awaits them, all at once; what has ended is taken by ``take``."""
 
-    def __init__(self, *, patience: float = PATIENCE_SECONDS) -> None:
-        """Start the thread; a server may be away for ``patience`` seconds."""
+    def __init__(self, claims: Callable[[], Any], *, patience: float = PATIENCE_SECONDS) -> None:
+        """Start the thread; a server may be away for ``patience`` seconds.
+
+        ``claims`` gives the Dict in which calls claim what they were spawned for.
+        """
+        self._claims = claims
         self._patience = patience
         self._ended: queue.SimpleQueue[Ended] = queue.SimpleQueue()
         self._known: queue.SimpleQueue[tuple[str, str]] = queue.SimpleQueue()
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._calls: dict[str, Any] = {}
         self._cancelled: set[str] = set()
-        self._readers = 0
+        # The claims of those that another call may have begun, one that is not known here.
+        self._unsure: dict[str, str] = {}
+        self._logs = Logs()
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(
             target=self._loop.run_forever, name="gpuexp-modal", daemon=True
         )
         self._thread.start()
 
-    def spawn(self, key: str, function: Any, task: str, *, log: Path) -> None:
+    def spawn(self, key: str, function: Any, task: str, *, claim: str, log: Path) -> None:
         """Call ``function`` with ``task`` and follow it; its output is added to ``log``."""
 
-        async def spawn() -> tuple[Any, str]:
+        async def spawn() -> _Known:
+            if key in self._cancelled:
+                raise asyncio.CancelledError
+            asked_before = key in self._unsure
+            self._unsure[key] = claim
             call = await function.spawn.aio(task)
-            return call, call.object_id
+            if not asked_before:  # or that answer was lost, and not the call
+                del self._unsure[key]
+            # No output of one that was spawned now has expired yet.
+            return _Known(call, call.object_id, function, function.object_id, _ASK_SECONDS)
 
         self._begin(key, spawn, log)
 
-    def adopt(self, key: str, call_id: str, *, log: Path) -> None:
+    def adopt(self, key: str, call_id: str, *, claim: str, log: Path) -> None:
         """Follow the call ``call_id``, which another session has spawned."""
 
-        async def find() -> tuple[Any, str]:
-            return _find(call_id), call_id
+        async def find() -> _Known:
+            self._unsure[key] = claim
+            return _found(call_id)
 
         self._begin(key, find, log)
 
@@ -115,16 +138,15 @@ class Calls:
     async def _follow(self, key: str, begin: Callable[[], Any], log: Path) -> None:
         began, call_id = time.time(), ""
         try:
-            call, call_id = await self._persist(begin)
-            self._know(key, call, call_id)
-            self._loop.create_task(self._read_log(key, call, log))
-            reply = await self._persist(lambda: self._get(key))
+            known: _Known = await self._persist(begin)
+            call_id = known.call_id
+            reply = await self._reply(key, known, log)
             other = _claimed_by(reply)
-            if other == VOID:  # given up before it began, by a session that resumes
+            if other == VOID:  # given up before it began, by a session that resumes or ends
                 raise asyncio.CancelledError
             if other:  # an earlier spawn of ours, whose answer was lost, or another session's
-                self._know(key, _find(other), other)
-                reply = await self._persist(lambda: self._get(key))
+                call_id = other
+                reply = await self._reply(key, _found(other), log)
             ended = Ended(key=key, call_id=call_id, began=began, reply=reply)
         except asyncio.CancelledError as error:
             ended = Ended(key=key, call_id=call_id, began=began, error=error)
@@ -133,21 +155,20 @@ class Calls:
             ended = Ended(key=key, call_id=call_id, began=began, error=error)
         self._tasks.pop(key, None)
         self._calls.pop(key, None)
+        self._unsure.pop(key, None)
         self._ended.put(ended)
 
-    def _know(self, key: str, call: Any, call_id: str) -> None:
-        self._calls[key] = call
-        self._known.put((key, call_id))
+    async def _reply(self, key: str, known: _Known, log: Path) -> str:
+        """Return what a call replies, its id told and its output heard meanwhile."""
+        self._calls[key] = known.call
+        self._known.put((key, known.call_id))
         if key in self._cancelled:
-            self._loop.create_task(_end(call))
-
-    async def _get(self, key: str) -> str:
-        # The client sees that an output has expired when its patience ends, and not before.
-        for seconds in itertools.chain([_GLANCE_SECONDS], itertools.repeat(_ASK_SECONDS)):
-            with contextlib.suppress(TimeoutError):
-                return str(await self._calls[key].get.aio(timeout=seconds))
-            await asyncio.sleep(_SHORT_SECONDS)
-        raise AssertionError("it is asked for ever")
+            self._loop.create_task(_end(known.call))
+        self._logs.heed(known.call_id, known.source, known.source_id, log)
+        try:
+            return str(await self._persist(lambda: _get(known)))
+        finally:
+            self._logs.forget(known.call_id)
 
     async def _persist(self, attempt: Callable[[], Any]) -> Any:
         """Return what ``attempt`` gives, made again while nobody can be reached.
@@ -170,40 +191,26 @@ class Calls:
         for key in keys:
             if key in self._calls:
                 self._loop.create_task(_end(self._calls[key]))
+            if key in self._unsure:
+                self._loop.create_task(self._void(self._unsure[key]))
 
-    async def _read_log(self, key: str, call: Any, log: Path) -> None:
-        """Add what ``call`` prints to ``log`` while it runs; the reply brings the whole of it."""
-        await asyncio.sleep(_LOG_AFTER_SECONDS)
-        last: Any = None
-        output, idle = relayed.Relayed(log), _IDLE_SECONDS
-        self._readers += 1
-        try:
-            while key in self._calls:
-                # One that is broken off would speak up when the client is closed.
-                async for entry in call.logs.stream.aio(timeout=idle):
-                    if key not in self._calls:
-                        continue
-                    if last is None or entry.timestamp > last:  # a stream begins anew
-                        last = entry.timestamp
-                        output.add(entry.message)
-                idle = min(2 * idle, _LONGEST_IDLE)  # a quiet run is asked less often
-        # A log that is late is no reason to lose the run.
-        except Exception:  # noqa: BLE001
-            return
-        finally:
-            self._readers -= 1
+    async def _void(self, claim: str) -> None:
+        """Let no call begin under ``claim`` any more, and end the one that has."""
+        with contextlib.suppress(Exception):  # nobody can be reached
+            async with asyncio.timeout(_CANCEL_SECONDS):
+                claims = self._claims()
+                if not await claims.put.aio(claim, VOID, skip_if_exists=True):
+                    await _end(_find(str(await claims.get.aio(claim))))
 
     def _leave(self) -> None:
         for task in self._tasks.values():
             task.cancel()
-        self._calls.clear()  # which ends the readers
         self._loop.create_task(self._stop())
 
     async def _stop(self) -> None:
-        for _ in range(50):
-            await asyncio.sleep(0.1)
-            if not self._readers:
-                break
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_LEAVE_SECONDS):
+                await self._logs.close()
         self._loop.stop()
 
 
@@ -238,6 +245,20 @@ def _find(call_id: str) -> Any:
     import modal
 
     return modal.FunctionCall.from_id(call_id)
+
+
+def _found(call_id: str) -> _Known:
+    call = _find(call_id)
+    return _Known(call, call_id, call, call_id, _GLANCE_SECONDS)
+
+
+async def _get(known: _Known) -> str:
+    # The client sees that an output has expired when its patience ends, and not before.
+    for seconds in itertools.chain([known.glance], itertools.repeat(_ASK_SECONDS)):
+        with contextlib.suppress(TimeoutError):
+            return str(await known.call.get.aio(timeout=seconds))
+        await asyncio.sleep(_SHORT_SECONDS)
+    raise AssertionError("it is asked for ever")
 
 
 async def _end(call: Any) -> None:

@@ -78,7 +78,7 @@ class ModalBackend:
         self._cancelled: set[str] = set()
         self._told: set[str] = set()
         self._landing = Landing(self._service, storage, tidy=not spooled)
-        self._calls = Calls()
+        self._calls = Calls(self._service.claims)
 
     def check(self, specs: Iterable[RunSpec]) -> None:
         """See that Modal can take ``specs``; nothing is called.
@@ -131,17 +131,20 @@ class ModalBackend:
         bounded = dataclasses.replace(
             attempt, spec=dataclasses.replace(spec, gpus=tier.gpus, timeout_seconds=limit)
         )
+        claim = _claim(self.handle, attempt)
         task = {
             "luggage": self._luggage,
             "attempt": transport.attempt_to_plain(bounded),
-            "claim": f"{self.handle}/{attempt.key}",
+            "claim": claim,
             "provenance": self._facts,
             "scope": self._scope,
         }
         job = Job(key=attempt.key, backend=self.name, handle="")
         self._flying[attempt.key] = attempt, job, self._clock()
         function = self._service.binding(spec.tier, limit, max_containers=self._max_containers)
-        self._calls.spawn(attempt.key, function, json.dumps(task), log=self._log(attempt))
+        self._calls.spawn(
+            attempt.key, function, json.dumps(task), claim=claim, log=self._log(attempt)
+        )
         return job
 
     def adopt(self, attempt: Attempt, handle: str) -> Job | None:
@@ -154,13 +157,14 @@ class ModalBackend:
             BackendUnavailable: Modal cannot say.
         """
         token, _, call_id = handle.partition(":")
+        claim = _claim(token, attempt)
         if not call_id:
-            call_id = self._claimant(f"{token}/{attempt.key}")
+            call_id = self._claimant(claim)
         if call_id == VOID:
             return None
         job = Job(key=attempt.key, backend=self.name, handle=handle)
         self._flying[attempt.key] = attempt, job, self._clock()
-        self._calls.adopt(attempt.key, call_id, log=self._log(attempt))
+        self._calls.adopt(attempt.key, call_id, claim=claim, log=self._log(attempt))
         return job
 
     def _claimant(self, claim: str) -> str:
@@ -278,3 +282,8 @@ class ModalBackend:
 
     def _log(self, attempt: Attempt) -> Path:
         return self._storage.path(recording.run_folder(attempt)) / "log.txt"
+
+
+def _claim(token: str, attempt: Attempt) -> str:
+    """Return the name under which a call claims an attempt of the session that has ``token``."""
+    return f"{token}/{attempt.key}"

@@ -404,6 +404,39 @@ def test_an_interrupted_session_ends_its_containers_and_says_how_many(
     sessions.until(lambda: not busy(deployed))
 
 
+def test_a_spawn_whose_answer_is_lost_is_made_again_and_runs_once(
+    deployed: ModalServer, project: Path
+) -> None:
+    waiting(project)
+    deployed.fault("FunctionMap", status="DATA_LOSS", lost=True)
+
+    with begin(deployed, project) as session:
+        sessions.until(lambda: executed(project, 2))
+        (project / "go").touch()
+        ended = sessions.ending(session, project)
+
+    assert ended.code == 0, ended.text
+    assert len((project / "executed.txt").read_text().splitlines()) == 2
+
+
+def test_a_call_that_the_session_never_heard_of_is_ended_with_it(
+    deployed: ModalServer, project: Path
+) -> None:
+    waiting(project)
+    before = len(deployed.calls())
+    deployed.fault("FunctionMap", count=2, status="DATA_LOSS", lost=True)
+
+    with begin(deployed, project) as session:
+        sessions.until(lambda: executed(project, 2))
+        sessions.until(lambda: len(deployed.calls()) == before + 4)
+        os.kill(session.pid, signal.SIGINT)
+        ended = sessions.ending(session, project)
+
+    assert ended.code == 2
+    assert "2 running experiments were ended" in ended.text
+    sessions.until(lambda: not busy(deployed))
+
+
 def test_the_log_and_the_metrics_of_a_run_are_here_while_it_runs(
     deployed: ModalServer, project: Path
 ) -> None:

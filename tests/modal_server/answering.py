@@ -82,7 +82,8 @@ class Service:
             request = await stream.recv_message()
             metadata = {str(key): str(value) for key, value in (stream.metadata or {}).items()}
             caller = Caller() if name in _ANONYMOUS else self._caller(metadata)
-            await self._befall(name)
+            fault = self._fault(name)
+            await _befall(fault, lost=False)
             if method is None:
                 raise GRPCError(
                     Status.UNIMPLEMENTED, f"The test server does not know the RPC {name}."
@@ -95,7 +96,9 @@ class Service:
                     return
                 key = metadata.get("x-idempotency-key", "") if name in _ONCE else ""
                 work = functools.partial(method, request, caller)
-                await stream.send_message(await self._once(name, key, work))
+                given = await self._once(name, key, work)
+                await _befall(fault, lost=True)
+                await stream.send_message(given)
             except (GRPCError, asyncio.CancelledError, ConnectionError):
                 raise
             except Exception as error:  # the server's own fault: a test must see which
@@ -129,11 +132,16 @@ class Service:
             )
         return Caller()
 
-    async def _befall(self, name: str) -> None:
+    def _fault(self, name: str) -> holding.Fault | None:
         fault = next((f for f in self._holdings.faults if f.name == name and f.left > 0), None)
-        if fault is None:
-            return
-        fault.left -= 1
-        await asyncio.sleep(fault.delay)
-        if fault.status:
-            raise GRPCError(Status[fault.status], fault.message or f"{name} is made to fail.")
+        if fault:
+            fault.left -= 1
+        return fault
+
+
+async def _befall(fault: holding.Fault | None, *, lost: bool) -> None:
+    if fault is None or fault.lost != lost:
+        return
+    await asyncio.sleep(fault.delay)
+    if fault.status:
+        raise GRPCError(Status[fault.status], fault.message or f"{fault.name} is made to fail.")

@@ -10,7 +10,8 @@
 ``POST /expire``          ``call_id``: the output is no longer kept
 ``POST /away``            ``seconds``: close the port and all connections for so long
 ``POST /restart``         begin anew from what is on disk, as after a crash
-``POST /fault``           ``rpc``, ``count``, ``delay``, ``status``, ``message``: for the next RPCs
+``POST /fault``           ``rpc``, ``count``, ``delay``, ``status``, ``message``: for the next RPCs;
+                          ``lost``: what is asked for is done, and only its answer fails
 ``POST /scale``           ``max_containers``
 ========================  =======================================================================
 """
@@ -154,6 +155,7 @@ class Control:
             delay=float(asked.get("delay", 0.0)),
             status=status,
             message=asked.get("message", ""),
+            lost=bool(asked.get("lost", False)),
         )
         self._holdings.faults.append(fault)
         return web.json_response({})

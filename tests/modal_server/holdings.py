@@ -32,13 +32,14 @@ class Settings:
 
 @dataclass(slots=True, kw_only=True)
 class Fault:
-    """What befalls the next ``left`` RPCs called ``name``."""
+    """What befalls the next ``left`` RPCs called ``name``; ``lost``: what they ask for is done."""
 
     name: str
     left: int
     delay: float = 0.0
     status: str = ""
     message: str = ""
+    lost: bool = False
 
 
 @dataclass(slots=True)
@@ -59,6 +60,7 @@ class Holdings:
     images: dict[str, world.Image] = field(default_factory=dict)
     logs: dict[int, world.LogLine] = field(default_factory=dict)
     named: dict[str, world.Named] = field(default_factory=dict)
+    entries: dict[str, world.Entry] = field(default_factory=dict)
     faults: list[Fault] = field(default_factory=list)
     journal: list[dict[str, Any]] = field(default_factory=list)
     bells: bells.Bells = field(default_factory=bells.Bells)
@@ -78,6 +80,7 @@ class Holdings:
             world.Image: self.images,
             world.LogLine: self.logs,
             world.Named: self.named,
+            world.Entry: self.entries,
         }
 
     def folder(self, *parts: str) -> Path:

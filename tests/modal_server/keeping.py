@@ -26,6 +26,7 @@ KINDS: dict[str, type[Any]] = {
     "image": world.Image,
     "log": world.LogLine,
     "named": world.Named,
+    "entry": world.Entry,
 }
 _KIND_OF = {kind: name for name, kind in KINDS.items()}
 

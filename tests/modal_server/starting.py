@@ -99,10 +99,21 @@ class ModalServer:
         self._tell("away", seconds=seconds)
 
     def fault(
-        self, rpc: str, *, count: int = 1, delay: float = 0.0, status: str = "", message: str = ""
+        self,
+        rpc: str,
+        *,
+        count: int = 1,
+        delay: float = 0.0,
+        status: str = "",
+        message: str = "",
+        lost: bool = False,
     ) -> None:
-        """Delay or fail the next ``count`` RPCs of a name; ``status`` is as ``UNAVAILABLE``."""
-        self._tell("fault", rpc=rpc, count=count, delay=delay, status=status, message=message)
+        """Delay or fail the next ``count`` RPCs of a name; ``status`` is as ``UNAVAILABLE``.
+
+        Where the answer is ``lost``, what was asked for is done all the same.
+        """
+        about = {"delay": delay, "status": status, "message": message, "lost": lost}
+        self._tell("fault", rpc=rpc, count=count, **about)
 
     def scale(self, max_containers: int) -> None:
         """Let at most so many containers run from now on."""

@@ -180,7 +180,7 @@ class LogLine:
 
 @dataclass(slots=True, kw_only=True)
 class Named:
-    """A queue, dict or environment; ``content`` is by partition or key, in base64."""
+    """A queue, dict or environment; ``content`` of a queue is by partition, in base64."""
 
     object_id: str
     kind: str
@@ -188,3 +188,13 @@ class Named:
     name: str = ""
     created_at: float = field(default_factory=time.time)
     content: dict[str, object] = field(default_factory=dict)
+
+
+@dataclass(slots=True, kw_only=True)
+class Entry:
+    """One entry of a dict; key and value in base64."""
+
+    entry_id: str
+    object_id: str
+    key: str
+    value: str
