@@ -56,6 +56,7 @@ def make_greeting(
         "folder": str(settings.invocation_dir),
         "storage": str(storage),
         "provenance": "",
+        "commits": True,
         "isolation": settings.isolation,
         "parallelism": parallelism,
         "gpus": list(settings.gpus),

@@ -43,6 +43,7 @@ class Ledger:
         self._listed = False
         self._asked: set[str] = set()
         self._jobs: dict[str, list[int]] = {}
+        self._mine: dict[str, Claim] = {}  # whose handles are still to be told, by attempt key
 
     @cached_property
     def index(self) -> RecordIndex:
@@ -122,13 +123,17 @@ class Ledger:
         self._last[spec.run_id] = number
         name = self._job(attempt.key)
         if self._storage.write_if_absent(name, claim.dumped(), durable=self._durable):
+            if self._durable:
+                self._mine[attempt.key] = claim
             return attempt
         return None
 
     def submitted(self, attempt: Attempt, handle: str) -> None:
         """Keep the handle by which a later session finds ``attempt`` again, in place of another."""
         name = self._job(attempt.key)
-        claim = read_claim(self._storage.read(name), name)
+        data, claim = self._storage.read(name), self._mine.pop(attempt.key, None)
+        if claim is None or claim.dumped() != data:  # another session has taken it over
+            claim = read_claim(data, name)
         if claim is not None:
             told = replace(claim, handle=handle)
             self._storage.write(name, told.dumped(), durable=self._durable)

@@ -225,8 +225,11 @@ class Worker:
         return self._commit(result, (), log)
 
     def _commit(self, result: ExperimentResult, reports: Any, log: Path) -> Mapping[str, Any]:
+        """Write the record, unless its session does, whose disk is another; return the outcome."""
+        standing = result
         try:
-            standing = recording.commit(self._storage, result, self._provenance)
+            if self._greeting["commits"]:
+                standing = recording.commit(self._storage, result, self._provenance)
         except GpuexpError as error:
             # The session still learns of the result, and that no record speaks for it.
             told = f"{result.error_message or ''} [no record: {error}]".strip()

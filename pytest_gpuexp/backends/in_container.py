@@ -25,7 +25,7 @@ from pytest_gpuexp.gpus import visible_gpus
 from pytest_gpuexp.records import Attempt, Job, Outcome
 from pytest_gpuexp.storage.local import LocalStorage
 
-VERSION = 1
+VERSION = 2
 LUGGAGE = ".gpuexp"  # on the volume: what sessions have sent ahead
 SPOOL = "spool"  # on the volume: files of attempts that are too large for a reply
 _POLL_SECONDS = 0.1
@@ -47,9 +47,9 @@ def execute(task: str, *, volume: Volume, claims: Claims, call_id: str, folder: 
 
     A task is ``{"luggage": digest, "attempt": ..., "claim": key, "provenance": {...}, "scope":
     ...}``; the scope is that of the session's storage, as others share the volume. A reply is
-    ``{"version": 1, "outcome": ..., "record": text, "files": [...], "spool": ...}``, whose spool is
-    the folder of the volume with the files that are too large for it; or ``{"version": 1,
-    "claimed_by": call id}`` where another call has begun the attempt; or ``{"version": 1,
+    ``{"version": 2, "outcome": ..., "provenance": JSON, "files": [...], "spool": ...}``, whose
+    spool is the folder of the volume with the files that are too large for it; or ``{"version": 2,
+    "claimed_by": call id}`` where another call has begun the attempt; or ``{"version": 2,
     "refused": why}``. ``folder`` is where ``volume`` is mounted. Nothing is raised.
     """
     # What is raised here would reach the session as an error of Modal's client.
@@ -76,20 +76,20 @@ def _execute(
     except GpuexpError:
         _WORKERS.pop(told["luggage"]).close()  # the next attempt begins with a new one
         raise
-    record = worker.storage.read(recording.record_name(outcome.result)).decode()
     run_folder = worker.storage.path(recording.run_folder(attempt))
     parcels, large = deliveries.pack(run_folder)
     if large:
         _put_on_volume(run_folder, spool / recording.run_folder(attempt), large)
         kept = spool / recording.record_name(outcome.result)
         kept.parent.mkdir(parents=True, exist_ok=True)
-        kept.write_text(record)
+        facts = documents.dump({"provenance": json.loads(worker.provenance)})
+        kept.write_bytes(documents.dump_record(outcome.result, facts))
         volume.commit()
     checkpoints.ended(outcome.result)
     worker.forget(attempt)
     return _reply(
         outcome=transport.outcome_to_plain(outcome),
-        record=record,
+        provenance=worker.provenance,
         files=deliveries.to_plain(parcels),
         spool=f"{SPOOL}/{told['scope']}",
     )
@@ -111,6 +111,7 @@ class _Worker:
         if not _is_installed(environ):  # it came as source, so pytest must be told of it
             greeting["options"]["plugins"].append("pytest_gpuexp.plugin")
         self._told: Mapping[str, Any] = {}
+        self.provenance = "{}"
         self._backend = LocalBackend(
             greeting=greeting,
             storage=self.storage,
@@ -126,8 +127,7 @@ class _Worker:
         if told != self._told:
             here = provenance.describe(git={}, argv=(), modules={}, devices=self._gpus)
             packages = provenance.versions_here(told["packages"])
-            facts = {**here, **told, "packages": packages}
-            self._backend.prepare(documents.dump({"provenance": facts}))
+            self.provenance = json.dumps({**here, **told, "packages": packages}, sort_keys=True)
             self._told = told
         job = self._backend.submit(attempt)
         folder = self.storage.path(recording.run_folder(attempt))

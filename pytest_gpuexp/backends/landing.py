@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import time
+import threading
 from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 from pytest_gpuexp import deliveries, documents, recording, transport
@@ -19,6 +21,21 @@ from pytest_gpuexp.storage.local import LocalStorage
 _WAITS = (0.5, 2.0, 5.0)  # seconds between tries to fetch a file
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Arrival:
+    """A reply that was read: ``provenance`` is YAML, ``spool`` a folder of the volume."""
+
+    outcome: Outcome
+    parcels: list[deliveries.Parcel]
+    provenance: bytes
+    spool: str
+
+    @property
+    def large(self) -> bool:
+        """Whether files of it are still on the volume."""
+        return any(parcel.data is None for parcel in self.parcels)
+
+
 class Landing:
     """Brings replies home: files first, the record last."""
 
@@ -28,21 +45,21 @@ class Landing:
         storage: LocalStorage,
         *,
         tidy: bool,
-        sleep: Callable[[float], None] = time.sleep,
+        sleep: Callable[[float], object] | None = None,
     ) -> None:
         """Put into ``storage``; ``tidy`` removes from the volume what has come home."""
         self._service = service
         self._storage = storage
         self._tidy = tidy
-        self._sleep = sleep
+        self._closed = threading.Event()
+        self._sleep = sleep or self._closed.wait
 
-    def land(self, attempt: Attempt, text: str) -> Outcome:
-        """Return the outcome that the reply ``text`` tells, with its files and record in place.
+    def read(self, attempt: Attempt, text: str) -> Arrival:
+        """Return what the reply ``text`` says of ``attempt``.
 
         Raises:
             GpuexpError: the reply is none, or says why the attempt could not be executed.
             LookupError, TypeError, ValueError: it is none either.
-            BackendUnavailable: a file cannot be had now; reply and file are still on Modal.
         """
         reply = json.loads(text)
         if not isinstance(reply, dict) or reply.get("version") != in_container.VERSION:
@@ -52,18 +69,34 @@ class Landing:
         outcome = transport.outcome_from_plain(reply["outcome"], attempt)
         if outcome.result.run_id != attempt.spec.run_id:
             raise RecordInvalid(f"it speaks of {outcome.result.run_id}")
-        parcels = deliveries.from_plain(reply["files"])
+        return Arrival(
+            outcome=outcome,
+            parcels=deliveries.from_plain(reply["files"]),
+            provenance=_provenance(reply["provenance"]),
+            spool=str(reply["spool"]),  # of the session that has spawned the call
+        )
+
+    def land(self, attempt: Attempt, arrived: Arrival) -> Outcome:
+        """Return the outcome that has ``arrived``, its files and record in place.
+
+        Raises:
+            GpuexpError: a file is not what was sent.
+            LookupError: a file is gone.
+            BackendUnavailable: a file cannot be had now; reply and file are still on Modal.
+        """
+        outcome, spool = arrived.outcome, arrived.spool
         folder, name = recording.run_folder(attempt), recording.record_name(outcome.result)
         self._storage.path(f"{folder}/log.txt").unlink(missing_ok=True)  # as far as it was heard
-        spool = str(reply["spool"])  # of the session that has spawned the call
-        self._unpack(parcels, folder, spool)
-        if not self._write(name, reply["record"].encode()):
+        self._unpack(arrived.parcels, folder, spool)
+        if not self._write(name, documents.dump_record(outcome.result, arrived.provenance)):
             standing = documents.read_record(self._storage.read(name), name)
             outcome = dataclasses.replace(outcome, result=standing)
-        self._remove(
-            outcome.result, spool, folder, name, large=any(p.data is None for p in parcels)
-        )
+        self._remove(outcome.result, spool, folder, name, large=arrived.large)
         return outcome
+
+    def close(self) -> None:
+        """Fetch nothing more: what is on its way stays on Modal."""
+        self._closed.set()
 
     def _write(self, name: str, record: bytes) -> bool:
         try:
@@ -110,4 +143,14 @@ class Landing:
     def _fetch(self, name: str, path: Path) -> None:
         with path.open("wb") as file:
             for block in self._service.volume().read_file(name):
+                if self._closed.is_set():
+                    raise InterruptedError("the session has ended")
                 file.write(block)
+
+
+@lru_cache(maxsize=256)  # the same for all runs of a container
+def _provenance(text: str) -> bytes:
+    facts = json.loads(text)
+    if not isinstance(facts, dict):
+        raise RecordInvalid("it does not say where its run comes from")
+    return documents.dump({"provenance": facts})

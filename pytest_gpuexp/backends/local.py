@@ -218,8 +218,10 @@ class LocalBackend:
             attempt, job = self._tasks.pop(key)
             started = time.time() - (time.monotonic() - began)
             result = self._ended(attempt, "lost", told, started, devices)
-            provenance = self._greeting["provenance"].encode()
-            finished[job] = Outcome(result=recording.commit(self._storage, result, provenance))
+            if self._greeting["commits"]:
+                provenance = self._greeting["provenance"].encode()
+                result = recording.commit(self._storage, result, provenance)
+            finished[job] = Outcome(result=result)
         self._lives = False
         self._channel.close()
         self._output.close()

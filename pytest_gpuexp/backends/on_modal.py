@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import hashlib
 import json
 import secrets
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +18,10 @@ from pytest_gpuexp.backends import modal_failures, modal_names, travelling
 from pytest_gpuexp.backends.landing import Landing
 from pytest_gpuexp.backends.modal_calls import VOID, Calls, Ended, is_final
 from pytest_gpuexp.backends.modal_service import ModalService
+from pytest_gpuexp.backends.remarks import Remarks
 from pytest_gpuexp.errors import BackendUnavailable, GpuexpError
 from pytest_gpuexp.project import Project
-from pytest_gpuexp.records import Attempt, ExperimentResult, Job, Outcome, RunSpec, Status
+from pytest_gpuexp.records import Attempt, Job, Outcome, RunSpec, Status
 from pytest_gpuexp.storage.local import LocalStorage
 
 _OURS_TO_SAY = (
@@ -27,6 +30,8 @@ _OURS_TO_SAY = (
     "user",
     "packages",
 )  # of provenance; the rest the container knows
+_FETCHES = 4  # replies whose files are fetched at once; the others land meanwhile
+_SHORT_SECONDS = 0.05
 
 
 class ModalBackend:
@@ -71,13 +76,15 @@ class ModalBackend:
         self._exclude = project.modal.exclude
         self._clock = wall_clock
         self.handle = secrets.token_hex(6)
-        self.notices: list[str] = []
+        self._remarks = Remarks()
+        self.notices = self._remarks.notices
         self._luggage = ""
         self._facts: Mapping[str, Any] = {}
         self._flying: dict[str, tuple[Attempt, Job, float]] = {}
         self._cancelled: set[str] = set()
-        self._told: set[str] = set()
         self._landing = Landing(self._service, storage, tidy=not spooled)
+        self._pool = ThreadPoolExecutor(_FETCHES, thread_name_prefix="gpuexp-fetch")
+        self._fetching: dict[str, tuple[Ended, Future[Outcome]]] = {}
         self._calls = Calls(self._service.claims)
 
     def check(self, specs: Iterable[RunSpec]) -> None:
@@ -191,10 +198,24 @@ class ModalBackend:
             BackendUnavailable: Modal could not be reached for too long; what runs there goes on.
         """
         finished: dict[Job, Outcome] = {}
-        for ended in self._calls.take(timeout):
-            attempt, job, _ = self._flying.pop(ended.key)
-            finished[job] = self._outcome(attempt, ended)
+        fetched = [key for key, (_, future) in self._fetching.items() if future.done()]
+        for key in fetched:
+            ended, future = self._fetching.pop(key)
+            self._end(ended, future.result, finished)
+        patience = min(timeout, _SHORT_SECONDS) if self._fetching else timeout
+        for ended in self._calls.take(0.0 if fetched else patience):
+            self._end(ended, functools.partial(self._land, ended), finished)
         return finished
+
+    def _end(
+        self, ended: Ended, land: Callable[[], Outcome | None], finished: dict[Job, Outcome]
+    ) -> None:
+        """Add to ``finished`` how a call has ended, unless its files are still to be fetched."""
+        attempt, job, _ = self._flying[ended.key]
+        outcome = self._outcome(attempt, ended, land)
+        if outcome is not None:
+            del self._flying[ended.key]
+            finished[job] = outcome
 
     def running(self) -> Mapping[str, float]:
         """Return the keys of the attempts whose calls were spawned, with their ages in seconds."""
@@ -216,14 +237,30 @@ class ModalBackend:
 
     def close(self) -> None:
         """Follow nothing any more."""
+        self._landing.close()
+        self._pool.shutdown(wait=False, cancel_futures=True)
         self._calls.close()
         self._service.close()
 
-    def _outcome(self, attempt: Attempt, ended: Ended) -> Outcome:
+    def _land(self, ended: Ended) -> Outcome | None:
+        """Return what a call replies, at home; None where its files are fetched beside others."""
+        attempt, _, _ = self._flying[ended.key]
+        arrived = self._landing.read(attempt, ended.reply or "")
+        if not arrived.large:
+            return self._landing.land(attempt, arrived)
+        future = self._pool.submit(self._landing.land, attempt, arrived)
+        self._fetching[ended.key] = ended, future
+        return None
+
+    def _outcome(
+        self, attempt: Attempt, ended: Ended, land: Callable[[], Outcome | None]
+    ) -> Outcome | None:
         if ended.reply is not None:
             try:
-                outcome = self._landing.land(attempt, ended.reply)
-                self._remark(attempt, outcome.result)
+                outcome = land()
+                if outcome is not None:
+                    tier = self._service.tier(attempt.spec.tier)
+                    self._remarks.look_at(outcome.result, tier)
                 return outcome
             except BackendUnavailable:
                 raise
@@ -242,23 +279,6 @@ class ModalBackend:
             ended.error, cancelled=cancelled, timeout_seconds=attempt.spec.timeout_seconds
         )
         return self._settle(attempt, ended, ending)
-
-    def _remark(self, attempt: Attempt, result: ExperimentResult) -> None:
-        """Tell once where Modal gave another GPU than the tier's, or the image lacks a package."""
-        wanted = self._service.tier(attempt.spec.tier).gpu.rstrip("!").split("-")[0]
-        given = result.device or "cpu"
-        if given != "cpu" and not given.startswith("GPU ") and wanted not in given:
-            self._tell_once(f"asked for {wanted} and got {given}, which the records say")
-        if result.error_type == "ModuleNotFoundError":
-            self._tell_once(
-                f"{result.error_message}: it is here, and not in the image. Add it to "
-                "dependencies in [tool.gpuexp.modal] of pyproject.toml, and run: gpuexp deploy"
-            )
-
-    def _tell_once(self, text: str) -> None:
-        if text not in self._told:
-            self._told.add(text)
-            self.notices.append(text)
 
     def _settle(self, attempt: Attempt, ended: Ended, ending: tuple[Status, str, str]) -> Outcome:
         """Write the record of an attempt whose worker cannot speak."""

@@ -46,6 +46,7 @@ def pack(greeting: Mapping[str, Any], *, root: Path, bundle: str) -> Luggage:
         "gpus": [],
         "parallelism": 1,
         "provenance": "",
+        "commits": False,  # what a container's disk holds goes with it
     }
     told = {"bundle": bundle, "greeting": _moved(kept, str(root), _ROOT)}
     text = json.dumps(told, sort_keys=True)

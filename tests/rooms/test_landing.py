@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -50,17 +51,26 @@ def a_reply(folder: Path, attempt: Attempt, *, inline_bytes: int = 1000, **chang
     result = a_result(folder, attempt=attempt)
     parcels, _ = deliveries.pack(folder, inline_bytes=inline_bytes)
     told = {
-        "version": 1,
+        "version": 2,
         "outcome": transport.outcome_to_plain(Outcome(result=result)),
-        "record": documents.dump_record(result).decode(),
+        "provenance": json.dumps({"host": "there"}),
         "files": deliveries.to_plain(parcels),
         "spool": "spool/s",
     }
     return json.dumps({**told, **changes})
 
 
-def landing(service: Service, storage: LocalStorage, slept: list[float]) -> Landing:
-    return Landing(service, storage, tidy=True, sleep=slept.append)  # type: ignore[arg-type]
+class At:
+    """Lands replies of ``service`` in ``storage``."""
+
+    def __init__(self, service: Service, storage: LocalStorage, slept: list[float]) -> None:
+        self._landing = Landing(service, storage, tidy=True, sleep=slept.append)  # type: ignore[arg-type]
+
+    def land(self, attempt: Attempt, text: str) -> Outcome:
+        return self._landing.land(attempt, self._landing.read(attempt, text))
+
+
+landing = At
 
 
 def test_a_reply_brings_files_and_record_home(storage: LocalStorage, tmp_path: Path) -> None:
@@ -75,7 +85,8 @@ def test_a_reply_brings_files_and_record_home(storage: LocalStorage, tmp_path: P
     assert (folder / "log.txt").read_text() == "hello"
     assert (folder / "model.bin").read_bytes() == b"w" * 500
     name = recording.record_name(outcome.result)
-    assert documents.read_record(storage.read(name)) == outcome.result
+    record = documents.read_record(storage.read(name))
+    assert record == dataclasses.replace(outcome.result, provenance={"host": "there"})
     assert service.removed == [place, f"spool/s/{name}"]
 
 
@@ -109,8 +120,8 @@ def test_a_file_that_comes_at_the_third_try_is_taken(storage: LocalStorage, tmp_
         ("not json", ValueError),
         ('"text"', RecordInvalid),
         ('{"version": 7}', RecordInvalid),
-        ('{"version": 1}', LookupError),
-        ('{"version": 1, "refused": "no bundle"}', GpuexpError),
+        ('{"version": 2}', LookupError),
+        ('{"version": 2, "refused": "no bundle"}', GpuexpError),
     ],
 )
 def test_a_reply_that_is_not_ours_is_refused(
