@@ -29,7 +29,7 @@ import time
 {imports}
 from pytest_gpuexp import experiment, seeds
 pytestmark = experiment({name!r})
-@seeds({runs})
+@seeds(1)
 def exp_one(runner, seed):
     {body}
     runner.log_metrics({{"x": 1.0}})
@@ -99,14 +99,16 @@ class _Bench:
         at_once: int = _AT_ONCE,
     ) -> tuple[float, float]:
         """Return seconds from the plan to the end of the last run, and the peak memory in MB."""
-        source = EXPERIMENT.format(name=name, runs=runs, imports=imports, body=body)
+        source = EXPERIMENT.format(name=name, imports=imports, body=body)
         folder = self._folder / name
         folder.mkdir(exist_ok=True)
         (folder / f"exp_{name}.py").write_text(source)
         note = self._notes / "peak.json"
         words = [str(Path(__file__).with_name("witness.py")), str(note), "-q", str(folder)]
         began = time.perf_counter()
-        self._run(*words, "-p", "no:cacheprovider", "--backend=modal", f"--parallelism={at_once}")
+        # By option: a number in the file would be an edit, and every snapshot begin anew.
+        options = ("--backend=modal", f"--seeds={runs}", f"--parallelism={at_once}")
+        self._run(*words, "-p", "no:cacheprovider", *options)
         return time.perf_counter() - began, json.loads(note.read_text())["peak_kib"] / 1024
 
     def _run(self, *words: str) -> str:

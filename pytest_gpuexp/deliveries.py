@@ -66,10 +66,12 @@ def unpack(
         path.parent.mkdir(parents=True, exist_ok=True)
         if parcel.data is None:
             fetch(parcel.name, path)
+            with path.open("rb") as file:
+                found = hashlib.file_digest(file, "sha256").hexdigest()
         else:
-            path.write_bytes(base64.b64decode(parcel.data))
-        with path.open("rb") as file:
-            found = hashlib.file_digest(file, "sha256").hexdigest()
+            data = base64.b64decode(parcel.data)
+            path.write_bytes(data)
+            found = hashlib.sha256(data).hexdigest()
         if found != parcel.sha256:
             path.unlink()
             raise StorageError(

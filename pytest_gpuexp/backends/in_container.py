@@ -5,12 +5,14 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import secrets
 import shutil
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -110,6 +112,7 @@ class _Worker:
         )
         if not _is_installed(environ):  # it came as source, so pytest must be told of it
             greeting["options"]["plugins"].append("pytest_gpuexp.plugin")
+        self._sweeper = ThreadPoolExecutor(1, thread_name_prefix="gpuexp-sweep")
         self._told: Mapping[str, Any] = {}
         self.provenance = "{}"
         self._backend = LocalBackend(
@@ -137,13 +140,16 @@ class _Worker:
         return done[job]
 
     def forget(self, attempt: Attempt) -> None:
-        """Remove what an attempt has left; it is on its way to the session."""
+        """Remove what an attempt has left, soon: the reply, which has it, waits for no disk."""
         folder = self.storage.path(recording.run_folder(attempt)).parent  # with its checkpoints
-        shutil.rmtree(folder, ignore_errors=True)
+        if folder.exists():
+            left = folder.rename(self.folder / f"left-{secrets.token_hex(6)}")
+            self._sweeper.submit(shutil.rmtree, left, ignore_errors=True)
 
     def close(self) -> None:
         """End the snapshot."""
         self._backend.close()
+        self._sweeper.shutdown()
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def _saved(self, attempt: Attempt, name: str) -> None:
