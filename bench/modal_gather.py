@@ -1,4 +1,7 @@
-"""Call the bare app N times and print seconds: ``python -m bench.modal_gather gather|map N``."""
+"""Call the bare app N times and print seconds: ``python -m bench.modal_gather HOW N``.
+
+``gather`` and ``map`` keep 64 calls in flight, ``one`` makes one after the other.
+"""
 
 from __future__ import annotations
 
@@ -11,8 +14,8 @@ import modal
 _AT_ONCE = 64
 
 
-async def gather(function: modal.Function, count: int) -> None:
-    room = asyncio.Semaphore(_AT_ONCE)
+async def gather(function: modal.Function, count: int, at_once: int) -> None:
+    room = asyncio.Semaphore(at_once)
 
     async def one(number: int) -> None:
         async with room:
@@ -30,7 +33,7 @@ def main() -> None:
     if how == "map":
         assert len(list(function.map(range(count)))) == count
     else:
-        asyncio.run(gather(function, count))
+        asyncio.run(gather(function, count, 1 if how == "one" else _AT_ONCE))
     print(time.perf_counter() - began)
 
 

@@ -39,6 +39,11 @@ class ModalServer:
         return f"http://127.0.0.1:{self._port}"
 
     @property
+    def pid(self) -> int:
+        """The process of the server."""
+        return self._process.pid
+
+    @property
     def port(self) -> int:
         """The port of ``url``."""
         return self._port
