@@ -14,7 +14,7 @@ import modal
 _AT_ONCE = 64
 
 
-async def gather(function: modal.Function, count: int, at_once: int) -> None:
+async def gather(function: modal.Function[..., int, int], count: int, at_once: int) -> None:
     room = asyncio.Semaphore(at_once)
 
     async def one(number: int) -> None:

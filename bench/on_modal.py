@@ -89,9 +89,12 @@ def _calls(bench: _Bench, *, quick: bool) -> None:
 def _torch(bench: _Bench, *, quick: bool) -> None:
     """One run after the other in a warm container, with torch in the module."""
     more = 5 if quick else 20
-    torch = {"imports": "import torch", "body": "torch.zeros(1) + 1", "at_once": 1}
-    cold = bench.ours("torch", 1, **torch).seconds
-    one, many = (bench.ours("torch", count, **torch).seconds for count in (1, 1 + more))
+    cold, one, many = (
+        bench.ours(
+            "torch", count, imports="import torch", body="torch.zeros(1) + 1", at_once=1
+        ).seconds
+        for count in (1, 1, 1 + more)
+    )
     bare = (bench.bare("one", 1 + more).seconds - bench.bare("one", 1).seconds) / more
     ours = (many - one) / more
     print(f"\n{'1 torch run, cold':<28}{cold:>9.2f}\n{'the same, warm':<28}{one:>9.2f}")

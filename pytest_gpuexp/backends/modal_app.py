@@ -79,6 +79,7 @@ _SECRETS = [
 ]
 _VOLUMES: dict[Any, Any] = {RESULTS: results, MODELS: models}
 _MARKER = modal_names.marker(_SETTINGS.python)
+_SOURCE_MARKER = modal_names.source_marker(_SETTINGS.python)
 _FETCH_SECONDS = 4 * 3600
 
 
@@ -109,6 +110,12 @@ for _tier in PROJECT.tiers.values():
 def deployed_as() -> str:
     """Say by its name alone which plugin and which Python the app was deployed by."""
     return _MARKER
+
+
+@app.function(name=_SOURCE_MARKER, image=_IMAGE, timeout=60)
+def deployed_from() -> str:
+    """Say by its name alone from which source of the plugin the app was deployed."""
+    return _SOURCE_MARKER
 
 
 @app.function(

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib.metadata
+from functools import lru_cache
+from pathlib import Path
 
 from pytest_gpuexp.project import Modal
 from pytest_gpuexp.tiers import MAX_TIMEOUT_SECONDS, Tier
@@ -40,6 +43,24 @@ def marker(python: str, version: str | None = None) -> str:
     """
     known = version or importlib.metadata.version(DISTRIBUTION)
     return f"gpuexp_{known}_python_{python}".replace(".", "_").replace("+", "_")
+
+
+def source_marker(python: str) -> str:
+    """Return the name of the function that says from which source of the plugin an app is.
+
+    Versions alone would let a developer's edit of the plugin run against the deployed old one.
+    """
+    return f"gpuexp_source_{_source()}_python_{python}".replace(".", "_")
+
+
+@lru_cache(maxsize=1)
+def _source() -> str:
+    """Return a digest of the plugin's modules."""
+    folder, digest = Path(__file__).parents[1], hashlib.sha256()
+    for path in sorted(folder.rglob("*.py")):
+        digest.update(f"{path.relative_to(folder).as_posix()}\0".encode())
+        digest.update(hashlib.sha256(path.read_bytes()).digest())
+    return digest.hexdigest()[:12]
 
 
 def claims(settings: Modal) -> str:

@@ -48,7 +48,14 @@ class ModalService:
             self._function(modal_names.function(DEFAULT_TIER)).hydrate()
             absent = [name for name in names if not self._is_there(name)]
             python = f"{sys.version_info.major}.{sys.version_info.minor}"
-            fits = self._is_there(modal_names.marker(python))
+            fits = self._is_there(modal_names.source_marker(python))
+            alike = fits or self._is_there(modal_names.marker(python))
+        if alike and not fits:
+            raise BackendUnavailable(
+                f"the deployed app {app!r} is older than the plugin here, or newer: the source of "
+                "pytest-gpuexp has changed since, though not its version. Deploy it anew with: "
+                "gpuexp deploy"
+            )
         if not fits:
             raise BackendUnavailable(
                 f"the deployed app {app!r} is of another pytest-gpuexp or another Python than this "

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import signal
 import subprocess
 import time
@@ -14,6 +15,7 @@ from typing import Any
 import pytest
 import yaml
 
+import pytest_gpuexp
 from tests.behaviour import sessions
 from tests.modal_server import starting
 from tests.modal_server.starting import ModalServer
@@ -89,12 +91,12 @@ def deployed(server: ModalServer, tmp_path_factory: pytest.TempPathFactory) -> M
     return server
 
 
-def deploy(server: ModalServer, folder: Path) -> None:
+def deploy(server: ModalServer, folder: Path, **environ: str) -> None:
     words = ["-m", "modal", "deploy", "-m", "pytest_gpuexp.backends.modal_app"]
     done = subprocess.run(
         [sessions.words()[0], *words],
         cwd=folder,
-        env=sessions.environment(**server.environ),
+        env=sessions.environment(**server.environ, **environ),
         capture_output=True,
         text=True,
         timeout=100,
@@ -255,6 +257,26 @@ def test_an_app_of_another_python_is_refused_before_anything_is_paid_for(
 
     assert ended.code == 4
     assert "of another pytest-gpuexp or another Python" in ended.text
+    assert len(server.calls()) == before
+
+
+def test_an_app_deployed_before_an_edit_of_the_plugin_is_refused(
+    server: ModalServer, project: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    (project / "pyproject.toml").write_text(PYPROJECT.replace("tried", "edited"))
+    source = tmp_path_factory.mktemp("source") / "pytest_gpuexp"
+    shutil.copytree(Path(pytest_gpuexp.__file__).parent, source)
+    with (source / "backends/smoke.py").open("a") as file:
+        file.write("# as it was\n")
+    deploy(server, project, PYTHONPATH=str(source.parent))
+    sessions.write(project, exp_digits=FATES)
+    before = len(server.calls())
+
+    ended = run(server, project)
+
+    assert ended.code == 4
+    assert "the source of pytest-gpuexp has changed since" in ended.text
+    assert "gpuexp deploy" in ended.text
     assert len(server.calls()) == before
 
 
