@@ -11,8 +11,8 @@ from typing import Any
 
 from pytest_gpuexp.backends import relayed
 
-_AFTER_SECONDS = 2.0  # a call that ends sooner brings its log with its reply
-_FIRST_WAIT, _LONGEST_WAIT = 1.0, 60.0
+AFTER_SECONDS = 2.0  # a call that ends sooner brings its log with its reply
+FIRST_WAIT_SECONDS, _LONGEST_WAIT = 1.0, 60.0
 
 
 class Logs:
@@ -22,18 +22,25 @@ class Logs:
     asks whether the call has ended.
     """
 
-    def __init__(self) -> None:
-        """Hear nothing yet."""
+    def __init__(
+        self, *, after: float = AFTER_SECONDS, first_wait: float = FIRST_WAIT_SECONDS
+    ) -> None:
+        """Hear nothing yet; what a call prints is of interest ``after`` so many seconds.
+
+        A stream that breaks off is begun anew after ``first_wait`` seconds, then ever later.
+        """
+        self._after = after
+        self._first_wait = first_wait
         self._outputs: dict[str, _Output] = {}
         self._streams: dict[str, asyncio.Task[None]] = {}
 
     def heed(self, call_id: str, source: Any, source_id: str, log: Path) -> None:
-        """Add to ``log`` what the call prints that is still here in two seconds.
+        """Add to ``log`` what the call prints, if it takes its time.
 
         ``source`` is what Modal's client streams logs of: the call's function, or the call itself.
         """
         output = self._outputs[call_id] = _Output(source_id, relayed.Relayed(log))
-        asyncio.get_running_loop().call_later(_AFTER_SECONDS, self._open, call_id, output, source)
+        asyncio.get_running_loop().call_later(self._after, self._open, call_id, output, source)
 
     def forget(self, call_id: str) -> None:
         """Add nothing more of a call: its reply brings the whole log."""
@@ -57,7 +64,7 @@ class Logs:
             self._streams[source_id] = asyncio.get_running_loop().create_task(following)
 
     async def _follow(self, source: Any, source_id: str) -> None:
-        wait = _FIRST_WAIT
+        wait = self._first_wait
         while True:
             # A log that is late is no reason to lose a run.
             with contextlib.suppress(Exception):
@@ -65,7 +72,7 @@ class Logs:
                 async with contextlib.aclosing(source.logs.stream.aio()) as entries:
                     self._begin_anew(source_id)
                     async for entry in entries:
-                        wait = _FIRST_WAIT
+                        wait = self._first_wait
                         self._take(entry, source_id)
             await asyncio.sleep(wait)
             wait = min(2 * wait, _LONGEST_WAIT)

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import re
+
 from pytest_gpuexp.records import ExperimentResult
 from pytest_gpuexp.tiers import Tier
+
+_MISSING = re.compile(r"No module named '[^']+'")
 
 
 class Remarks:
@@ -20,9 +24,10 @@ class Remarks:
         given = result.device or "cpu"
         if given != "cpu" and not given.startswith("GPU ") and wanted not in given:
             self._tell_once(f"asked for {wanted} and got {given}, which the records say")
-        if result.error_type == "ModuleNotFoundError":
+        # Of an import within a handler, or at the top of a file, where pytest says it.
+        if missing := _MISSING.search(result.error_message or ""):
             self._tell_once(
-                f"{result.error_message}: it is here, and not in the image. Add it to "
+                f"{missing[0]}: it is here, and not in the image. Add it to "
                 "dependencies in [tool.gpuexp.modal] of pyproject.toml, and run: gpuexp deploy"
             )
 

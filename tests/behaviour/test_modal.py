@@ -644,6 +644,19 @@ def test_an_app_of_the_session_s_own_needs_no_deployment(
     assert len(ended.record_files()) == 2
 
 
+def test_an_app_of_the_session_s_own_takes_any_gpu(server: ModalServer, project: Path) -> None:
+    (project / "pyproject.toml").write_text(PYPROJECT.replace("tried", "fleeting"))
+    waiting(project)
+    (project / "go").touch()
+
+    ended = run(server, project, "--modal-ephemeral", "--gpu=L40S")
+
+    assert ended.code == 0, ended.text
+    called = {one["function_id"] for one in server.journal("call")}
+    variants = [one for one in server.journal("variant") if one["function_id"] in called]
+    assert (variants[-1]["name"], variants[-1]["gpu"]) == ("modal_execute_task", "L40S")
+
+
 def test_what_only_modal_can_do_is_refused_elsewhere(project: Path) -> None:
     waiting(project)
 
@@ -669,6 +682,77 @@ def test_a_container_out_of_memory_is_told_with_the_way_out(
     assert ended.code == 1
     assert ended.record("exp_waits[seed:0]")["status"] == "oom"
     assert "a larger tier with --gpu" in ended.record("exp_waits[seed:0]")["error_message"]
+
+
+def test_a_call_that_modal_ends_for_its_time_is_a_timeout(
+    deployed: ModalServer, project: Path
+) -> None:
+    waiting(project)
+
+    with begin(deployed, project) as session:
+        sessions.until(lambda: executed(project, 2))
+        for container in busy(deployed):
+            deployed.run_out(container["call_ids"][0])
+        ended = sessions.ending(session, project)
+
+    record = ended.record("exp_waits[seed:0]")
+    assert (record["status"], record["error_type"]) == ("timeout", "FunctionTimeoutError")
+    assert "Modal ended the call" in record["error_message"]
+    assert ended.code == 1
+    assert len((project / "executed.txt").read_text().splitlines()) == 2
+
+
+def test_a_container_that_crashes_again_and_again_is_told_with_the_way_out(
+    deployed: ModalServer, project: Path
+) -> None:
+    sessions.write(
+        project,
+        exp_crashing="""
+            import os, signal, time
+            from pathlib import Path
+            from pytest_gpuexp import experiment
+            pytestmark = experiment("crashing")
+            def exp_takes_it_along(runner):
+                snapshot = Path(f"/proc/{os.getppid()}/stat").read_text()
+                os.kill(int(snapshot.rpartition(")")[2].split()[1]), signal.SIGABRT)
+                time.sleep(60)
+            def exp_well(runner):
+                assert runner
+        """,
+    )
+
+    ended = run(deployed, project)
+
+    record = ended.record("exp_takes_it_along")
+    assert record["status"] == "failed"
+    assert "the container ended again and again before it could reply" in record["error_message"]
+    assert "modal app logs" in record["error_message"]
+    assert ended.record("exp_well")["verdict"] == "pass"
+    assert ended.code == 1
+
+
+def test_a_file_that_cannot_be_imported_there_is_a_crash_of_its_runs(
+    deployed: ModalServer, project: Path
+) -> None:
+    sessions.write(
+        project,
+        exp_there="""
+            import os
+            from pytest_gpuexp import experiment
+            if "MODAL_IS_REMOTE" in os.environ:
+                import only_here
+            pytestmark = experiment("there")
+            def exp_one(runner):
+                assert runner
+        """,
+    )
+
+    ended = run(deployed, project)
+
+    assert ended.code == 1
+    assert ended.record("exp_one")["status"] == "failed"
+    assert "only_here" in ended.record("exp_one")["error_message"]
+    assert "Add it to dependencies in [tool.gpuexp.modal]" in ended.text
 
 
 def test_a_package_that_the_image_lacks_is_told_with_the_way_out(

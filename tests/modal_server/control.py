@@ -8,6 +8,7 @@
 ``POST /preempt``         ``task_id``, ``grace``: SIGINT, so many seconds, SIGKILL; inputs run again
 ``POST /oom``             ``task_id``: SIGKILL, told as out of memory
 ``POST /expire``          ``call_id``: the output is no longer kept
+``POST /run_out``         ``call_id``: the time limit of its function has passed
 ``POST /away``            ``seconds``: close the port and all connections for so long
 ``POST /restart``         begin anew from what is on disk, as after a crash
 ``POST /fault``           ``rpc``, ``count``, ``delay``, ``status``, ``message``: for the next RPCs;
@@ -25,7 +26,7 @@ from typing import Any
 from aiohttp import web
 from grpclib import Status
 
-from tests.modal_server import definitions, fleet, scheduling, world
+from tests.modal_server import definitions, fleet, inputs, scheduling, world
 from tests.modal_server import holdings as holding
 
 
@@ -35,6 +36,7 @@ class Control:
     def __init__(
         self,
         holdings: holding.Holdings,
+        known: inputs.Inputs,
         scheduler: scheduling.Scheduler,
         ships: fleet.Fleet,
         away: Callable[[float], Awaitable[None]],
@@ -42,6 +44,7 @@ class Control:
     ) -> None:
         """Let befall ``holdings``; ``away`` and ``restart`` are the server's own."""
         self._holdings = holdings
+        self._inputs = known
         self._scheduler = scheduler
         self._fleet = ships
         self._away = away
@@ -58,6 +61,7 @@ class Control:
             web.post("/preempt", self._preempt),
             web.post("/oom", self._oom),
             web.post("/expire", self._expire),
+            web.post("/run_out", self._run_out),
             web.post("/away", self._go_away),
             web.post("/restart", self._begin_anew),
             web.post("/fault", self._fault),
@@ -124,10 +128,13 @@ class Control:
         self._fleet.kill(await self._container(request), "oom")
         return web.json_response({})
 
+    async def _run_out(self, request: web.Request) -> web.Response:
+        for input_id in (await self._call(request)).input_ids:
+            self._inputs.run_out(self._holdings.inputs[input_id])
+        return web.json_response({})
+
     async def _expire(self, request: web.Request) -> web.Response:
-        call = self._holdings.calls.get((await request.json())["call_id"])
-        if call is None:
-            raise web.HTTPNotFound(text="no such call")
+        call = await self._call(request)
         call.expired = True
         self._holdings.keeper.save(call)
         self._holdings.bells.ring(f"call:{call.call_id}")
@@ -164,6 +171,12 @@ class Control:
         self._holdings.settings.max_containers = int((await request.json())["max_containers"])
         self._scheduler.pump()
         return web.json_response({})
+
+    async def _call(self, request: web.Request) -> world.Call:
+        call = self._holdings.calls.get((await request.json())["call_id"])
+        if call is None:
+            raise web.HTTPNotFound(text="no such call")
+        return call
 
     async def _container(self, request: web.Request) -> world.Container:
         task_id = (await request.json())["task_id"]

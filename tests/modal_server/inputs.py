@@ -123,6 +123,11 @@ class Inputs:
         if timer:
             timer.cancel()
 
+    def run_out(self, each: world.Input) -> None:
+        """Let the time of an input that runs be over now."""
+        self._disarm(each)
+        self._timed_out(each, self._definition(each).timeout_secs or 300)
+
     def _timed_out(self, each: world.Input, seconds: float) -> None:
         if each.status != "running":
             return

@@ -138,7 +138,12 @@ class House:
         application = web.Application(client_max_size=1 << 32)
         application.add_routes(self._blobs.routes())
         control_ = control.Control(
-            self._holdings, self._scheduler, self._fleet, self._go_away, self._begin_anew
+            self._holdings,
+            self._inputs,
+            self._scheduler,
+            self._fleet,
+            self._go_away,
+            self._begin_anew,
         )
         application.add_routes(control_.routes())
         runner = web.AppRunner(application, access_log=None, shutdown_timeout=0.1)

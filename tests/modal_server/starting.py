@@ -99,6 +99,10 @@ class ModalServer:
         """Let the output of a call be no longer kept."""
         self._tell("expire", call_id=call_id)
 
+    def run_out(self, call_id: str) -> None:
+        """Let the time limit of a call that runs have passed."""
+        self._tell("run_out", call_id=call_id)
+
     def go_away(self, seconds: float) -> None:
         """Let nobody reach the server for some seconds; containers go on."""
         self._tell("away", seconds=seconds)
