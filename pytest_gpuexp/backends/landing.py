@@ -117,6 +117,8 @@ class Landing:
 
     def _unpack(self, parcels: list[deliveries.Parcel], folder: str, spool: str) -> None:
         for wait in (*_WAITS, None):
+            if self._closed.is_set():
+                raise BackendUnavailable(f"files of {folder} stay on Modal: the session has ended")
             try:
                 deliveries.unpack(
                     parcels,

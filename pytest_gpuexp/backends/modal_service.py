@@ -116,6 +116,23 @@ class ModalService:
             name, create_if_missing=True, environment_name=self._environment
         )
 
+    def claimant(self, claim: str, *, otherwise: str) -> str:
+        """Return what has ``claim``: ``otherwise`` where nothing had it, which has it then.
+
+        Raises:
+            BackendUnavailable: Modal cannot say.
+        """
+        try:
+            claims = self.claims()
+            if claims.put(claim, otherwise, skip_if_exists=True):
+                return otherwise
+            return str(claims.get(claim))
+        except Exception as error:
+            raise BackendUnavailable(
+                f"Modal cannot say whether {claim} has begun: {type(error).__name__}: {error}. "
+                "Nothing was run again; try once more."
+            ) from error
+
     def tier(self, name: str | None) -> Tier:
         """Return the tier of a run that asked for ``name``."""
         return find_tier(name or DEFAULT_TIER, self.project.tiers)

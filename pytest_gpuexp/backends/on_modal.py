@@ -9,12 +9,13 @@ import json
 import secrets
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
 from pytest_gpuexp import bundle, documents, recording, transport
 from pytest_gpuexp.backends import modal_failures, modal_names, travelling
+from pytest_gpuexp.backends.fetching import Fetching
 from pytest_gpuexp.backends.landing import Landing
 from pytest_gpuexp.backends.modal_calls import VOID, Calls, Ended, is_final
 from pytest_gpuexp.backends.modal_service import ModalService
@@ -83,7 +84,7 @@ class ModalBackend:
         self._flying: dict[str, tuple[Attempt, Job, float]] = {}
         self._cancelled: set[str] = set()
         self._landing = Landing(self._service, storage, tidy=not spooled)
-        self._pool = ThreadPoolExecutor(_FETCHES, thread_name_prefix="gpuexp-fetch")
+        self._pool = Fetching(_FETCHES)
         self._fetching: dict[str, tuple[Ended, Future[Outcome]]] = {}
         self._calls = Calls(self._service.claims)
 
@@ -166,25 +167,13 @@ class ModalBackend:
         token, _, call_id = handle.partition(":")
         claim = _claim(token, attempt)
         if not call_id:
-            call_id = self._claimant(claim)
+            call_id = self._service.claimant(claim, otherwise=VOID)
         if call_id == VOID:
             return None
         job = Job(key=attempt.key, backend=self.name, handle=handle)
         self._flying[attempt.key] = attempt, job, self._clock()
         self._calls.adopt(attempt.key, call_id, claim=claim, log=self._log(attempt))
         return job
-
-    def _claimant(self, claim: str) -> str:
-        try:
-            claims = self._service.claims()
-            if claims.put(claim, VOID, skip_if_exists=True):
-                return VOID
-            return str(claims.get(claim))
-        except Exception as error:
-            raise BackendUnavailable(
-                f"Modal cannot say whether {claim} has begun: {type(error).__name__}: {error}. "
-                "Nothing was run again; try once more."
-            ) from error
 
     def handles(self) -> dict[str, str]:
         """Return what finds calls again that were spawned since this was asked, by attempt key."""
@@ -238,7 +227,6 @@ class ModalBackend:
     def close(self) -> None:
         """Follow nothing any more."""
         self._landing.close()
-        self._pool.shutdown(wait=False, cancel_futures=True)
         self._calls.close()
         self._service.close()
 
@@ -248,7 +236,7 @@ class ModalBackend:
         arrived = self._landing.read(attempt, ended.reply or "")
         if not arrived.large:
             return self._landing.land(attempt, arrived)
-        future = self._pool.submit(self._landing.land, attempt, arrived)
+        future = self._pool.submit(functools.partial(self._landing.land, attempt, arrived))
         self._fetching[ended.key] = ended, future
         return None
 
