@@ -7,8 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pytest_gpuexp.protocols import Backend
 from pytest_gpuexp.records import Attempt, Job, Outcome
 
-_CANCEL_ROUNDS = 60
-_CANCEL_SECONDS = 0.1
+_CANCEL_ROUND_SECONDS = 0.1
 
 
 class Dispatch:
@@ -25,15 +24,18 @@ class Dispatch:
         parallelism: int,
         on_handle: Callable[[Attempt, str], None],
         poll_seconds: float = 0.2,
+        cancel_seconds: float = 6.0,
     ) -> None:
         """Hold at most ``parallelism`` attempts, and what the backend wants ahead, in flight.
 
+        Those that are cancelled have ``cancel_seconds`` to end.
         ``on_handle`` learns what finds an attempt again, as soon as the backend knows.
         """
         self._backend = backend
         self._parallelism = parallelism
         self._on_handle = on_handle
         self._poll_seconds = poll_seconds
+        self._cancel_rounds = round(cancel_seconds / _CANCEL_ROUND_SECONDS)
         self.flying: dict[Job, Attempt] = {}
         self.told: set[str] = set()
 
@@ -79,13 +81,13 @@ class Dispatch:
         return self._parallelism + self._backend.lookahead
 
     def cancel(self) -> list[tuple[Attempt, Outcome]]:
-        """End what is in flight, and return how each attempt ended; waits about six seconds."""
+        """End what is in flight, and return how each attempt ended that has ended in time."""
         self._backend.cancel(list(self.flying))
         ended: list[tuple[Attempt, Outcome]] = []
-        for _ in range(_CANCEL_ROUNDS):
+        for _ in range(self._cancel_rounds):
             if not self.flying:
                 break
-            ended += self.collect(_CANCEL_SECONDS)
+            ended += self.collect(_CANCEL_ROUND_SECONDS)
         return ended
 
     def collect(self, seconds: float) -> list[tuple[Attempt, Outcome]]:

@@ -16,7 +16,7 @@ from pytest_gpuexp.collection import ExperimentItem
 from pytest_gpuexp.dispatch import Dispatch
 from pytest_gpuexp.elsewhere import Elsewhere
 from pytest_gpuexp.errors import BackendUnavailable, StorageError
-from pytest_gpuexp.halting import stop_where_asked
+from pytest_gpuexp.halting import left_behind, seconds_to_end, stop_where_asked
 from pytest_gpuexp.interruption import terminable
 from pytest_gpuexp.knowledge import Knowledge
 from pytest_gpuexp.moments import seconds
@@ -100,7 +100,10 @@ class Runs:
     ) -> None:
         backend = self._open_backend(items)
         dispatch = Dispatch(
-            backend, parallelism=self._places.parallelism, on_handle=self._keep_handle
+            backend,
+            parallelism=self._places.parallelism,
+            on_handle=self._keep_handle,
+            cancel_seconds=seconds_to_end(self._settings.backend),
         )
         if adopts:
             self._adopt(items, dispatch)
@@ -293,8 +296,7 @@ class Runs:
                 ended += 1
                 self._knowledge.take(outcome.result)
         if dispatch.flying:
-            left = ", ".join(sorted(attempt.key for attempt in dispatch.flying.values()))
-            self._display.notice(f"these attempts did not end in time and have no record: {left}")
+            self._display.notice(left_behind(dispatch.flying.values(), self._settings.backend))
         if ended:
             told = "1 running experiment was" if ended == 1 else f"{ended} running experiments were"
             self._display.notice(f"{told} ended")

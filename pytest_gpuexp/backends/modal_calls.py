@@ -20,7 +20,7 @@ VOID = "void"  # the claim of an attempt that nobody will run
 # How long nobody may be reached before the session gives up; its calls go on without it.
 PATIENCE_SECONDS = 900.0
 _FIRST_WAIT, _LONGEST_WAIT = 0.2, 15.0
-_CANCEL_SECONDS, _LEAVE_SECONDS = 4.0, 4.0
+_CANCEL_SECONDS, _LEAVE_SECONDS = 3.0, 1.0
 _GLANCE_SECONDS, _ASK_SECONDS = 1.0, 60.0
 _SHORT_SECONDS = 0.05
 
