@@ -99,11 +99,9 @@ class Runs:
         self, session: pytest.Session, items: Sequence[ExperimentItem], *, adopts: bool
     ) -> None:
         backend = self._open_backend(items)
+        patience, most = seconds_to_end(self._settings.backend), self._places.parallelism
         dispatch = Dispatch(
-            backend,
-            parallelism=self._places.parallelism,
-            on_handle=self._keep_handle,
-            cancel_seconds=seconds_to_end(self._settings.backend),
+            backend, parallelism=most, on_handle=self._keep_handle, cancel_seconds=patience
         )
         if adopts:
             self._adopt(items, dispatch)

@@ -11,11 +11,12 @@ from typing import Any, TypeVar
 
 from pytest_gpuexp import project, roots
 from pytest_gpuexp.backends import modal_door, modal_failures, modal_names, volume_contents
-from pytest_gpuexp.errors import BackendUnavailable
+from pytest_gpuexp.errors import BackendUnavailable, UsageProblems
 from pytest_gpuexp.project import Modal, Project
 from pytest_gpuexp.tiers import Tier
 
 APP = "pytest_gpuexp.backends.modal_app"
+LEAST_DAYS = 8  # Modal keeps replies for 7, and what they speak of must be there
 _T = TypeVar("_T")
 
 
@@ -80,6 +81,30 @@ def list_results(settings: Modal) -> str:
 
         volume = modal.Volume.from_name(settings.results, environment_name=settings.environment)
         return volume_contents.listing(_entries(volume))
+
+
+def prune(settings: Modal, *, days: int, now: float) -> str:
+    """Remove what has passed through the results volume and is ``days`` days old; say what went.
+
+    ``now`` is in Unix seconds.
+
+    Raises:
+        UsageProblems: it may still be needed.
+        BackendUnavailable: Modal cannot be used.
+    """
+    if days < LEAST_DAYS:
+        raise UsageProblems(
+            "gpuexp results",
+            [f"--prune {days}: sessions fetch what is up to 7 days old; say {LEAST_DAYS} or more"],
+        )
+    with modal_door.opened(settings):
+        import modal
+
+        volume = modal.Volume.from_name(settings.results, environment_name=settings.environment)
+        names, size = volume_contents.stale(_entries(volume), before=now - days * 86400)
+        for name in names:
+            volume.remove_file(name, recursive=True)
+    return f"removed {size / 1e6:.1f} MB that nobody has changed for {days} days"
 
 
 def describe(deployed: Project) -> str:

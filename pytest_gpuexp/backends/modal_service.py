@@ -6,6 +6,7 @@ import contextlib
 import io
 import os
 import sys
+import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from pytest_gpuexp.project import Project
 from pytest_gpuexp.tiers import Tier, find_tier
 
 DEFAULT_TIER = "standard"
+_FRESH_SECONDS = 86400.0
 
 
 class ModalService:
@@ -75,13 +77,16 @@ class ModalService:
             self._running = None
 
     def send(self, things: Mapping[str, bytes]) -> None:
-        """Put ``things`` on the results volume, by name; what is there already stays."""
+        """Put ``things`` on the results volume, by name; what was put there today stays."""
         volume = self.volume()
         there: set[str] = set()
         import modal
 
+        # What is older is put there anew: nobody is to prune what a session needs.
+        since = time.time() - _FRESH_SECONDS
         with contextlib.suppress(modal.exception.NotFoundError, FileNotFoundError):
-            there = {Path(one.path).name for one in volume.listdir(in_container.LUGGAGE)}
+            listed = volume.listdir(in_container.LUGGAGE)
+            there = {Path(one.path).name for one in listed if one.mtime > since}
         missing = {name: data for name, data in things.items() if name not in there}
         if missing:
             with volume.batch_upload(force=True) as batch:

@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 from typing import Any
 
-from pytest_gpuexp.backends.in_container import SPOOL
+from pytest_gpuexp.backends.in_container import LUGGAGE, SPOOL
 
 
 def listing(entries: Iterable[Any]) -> str:
@@ -26,6 +26,33 @@ def listing(entries: Iterable[Any]) -> str:
         "no results on the volume yet. Sessions keep theirs where --storage says; on the volume "
         "lies what was too large to come back with a reply."
     )
+
+
+def stale(entries: Iterable[Any], *, before: float) -> tuple[list[str], int]:
+    """Return what may go of a volume, and how many bytes that is.
+
+    Those are files that sessions have sent ahead or were to fetch, unchanged since ``before``, in
+    Unix seconds; a folder in which all may go stands for what is in it.
+    """
+    files = [one for one in entries if one.type == 1 and _is_passing(one.path)]
+    old = [one for one in files if one.mtime < before]
+    kept = {parent for one in files if one.mtime >= before for parent in _parents(one.path)}
+    names = dict.fromkeys(_highest(one.path, kept) for one in old)
+    return list(names), sum(one.size for one in old)
+
+
+def _is_passing(path: str) -> bool:
+    return path.strip("/").partition("/")[0] in (LUGGAGE, SPOOL)
+
+
+def _parents(path: str) -> list[str]:
+    """Return the folders that ``path`` lies in, the outermost first, but for the root."""
+    parts = path.strip("/").split("/")
+    return ["/".join(parts[:length]) for length in range(1, len(parts))]
+
+
+def _highest(path: str, kept: set[str]) -> str:
+    return next((one for one in _parents(path) if one not in kept), path.strip("/"))
 
 
 def _place(path: str) -> tuple[str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import re
 import shutil
@@ -294,6 +295,32 @@ def test_a_model_in_a_folder_is_sent_and_a_wrong_path_is_told_first(
     assert "local/tiny/config.json" in {entry.path for entry in entries}
     assert wrong.returncode == 2
     assert wrong.stdout == "gpuexp download-models: no folder of a model: ./no-model\n"
+
+
+def test_what_nobody_fetches_any_more_is_removed_from_the_results_volume(
+    project: ModalProject, client: modal.Client
+) -> None:
+    project.write("pyproject.toml", f'{NO_SECRETS}results = "passing"\n')
+    volume = modal.Volume.from_name("passing", create_if_missing=True, client=client)
+    names = [".gpuexp/a.tar.gz", ".gpuexp/b.tar.gz", "spool/s/c1/runs/r/1/large.bin"]
+    with volume.batch_upload() as batch:
+        for name in [*names, "c1/results.yaml"]:
+            batch.put_file(io.BytesIO(bytes(2_000_000)), name)
+    long_ago = time.time() - 20 * 86400
+    (folder,) = {path.parents[1] for path in project.server.root.glob("volumes/*/.gpuexp/a.*")}
+    for name in [*names[1:], "c1/results.yaml"]:
+        os.utime(folder / name, (long_ago, long_ago))
+
+    soon = project.gpuexp("results", "--prune=7")
+    late = project.gpuexp("results", "--prune=30")
+    done = project.gpuexp("results", "--prune=14")
+
+    assert soon.returncode == 2
+    assert "--prune 7: sessions fetch what is up to 7 days old; say 8 or more" in soon.stdout
+    assert late.stdout == "removed 0.0 MB that nobody has changed for 30 days\n"
+    assert done.stdout == "removed 4.0 MB that nobody has changed for 14 days\n"
+    left = {each.path for each in volume.iterdir("/", recursive=True) if each.type == 1}
+    assert left == {".gpuexp/a.tar.gz", "c1/results.yaml"}
 
 
 def test_serve_puts_the_app_there_anew_when_its_files_change_and_ends_with_ctrl_c(
