@@ -30,7 +30,7 @@ from pytest_gpuexp.storage.local import LocalStorage
 VERSION = 2
 LUGGAGE = ".gpuexp"  # on the volume: what sessions have sent ahead
 SPOOL = "spool"  # on the volume: files of attempts that are too large for a reply
-_POLL_SECONDS = 0.1
+_POLL_SECONDS = 0.25
 _MARK = "PYTEST_GPUEXP_WORKER"
 
 
