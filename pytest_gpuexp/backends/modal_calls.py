@@ -238,7 +238,16 @@ def is_refusal(error: BaseException) -> bool:
     """Return whether Modal would say the same however often it is asked."""
     import modal.exception as told
 
-    return isinstance(error, told.AuthError | told.PermissionDeniedError | told.VersionError)
+    refusals = (
+        told.AuthError,
+        told.InvalidError,
+        told.PermissionDeniedError,
+        told.RequestSizeError,
+        told.UnimplementedError,
+        told.VersionError,
+    )
+    # An app that has ended meanwhile has functions that are "not hydrated".
+    return isinstance(error, refusals) or "hydrated" in str(error)
 
 
 def _find(call_id: str) -> Any:

@@ -83,6 +83,9 @@ def test_a_call_has_ended_only_where_modal_says_so(error: BaseException, final: 
 
 def test_what_modal_refuses_once_it_is_not_asked_again() -> None:
     assert is_refusal(told.AuthError("Token revoked"))
+    assert is_refusal(told.InvalidError("Function has no such option"))
+    assert is_refusal(told.ExecutionError("Function has not been hydrated with the metadata"))
+    assert not is_refusal(told.ExecutionError("Request failed with status 500"))
     assert not is_refusal(told.ResourceExhaustedError("slow down"))
 
 
