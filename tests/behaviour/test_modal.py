@@ -174,7 +174,7 @@ def test_an_edit_needs_no_new_deployment_and_a_sibling_file_no_new_bundle(
 
 def luggage(server: ModalServer) -> set[str]:
     """Return what sessions have sent ahead to the results volume."""
-    return {path.name for path in server.root.rglob(".gpuexp/*") if path.is_file()}
+    return {path.name for path in server.root.glob("volumes/*/.gpuexp/*") if path.is_file()}
 
 
 def test_each_way_to_end_has_its_name(deployed: ModalServer, project: Path) -> None:
@@ -415,7 +415,7 @@ def test_an_interrupted_session_that_nobody_answers_says_what_may_go_on(
 
     with begin(deployed, project) as session:
         sessions.until(lambda: executed(project, 2))
-        deployed.go_away(15.0)
+        deployed.go_away(10.0)
         os.kill(session.pid, signal.SIGINT)
         ended = sessions.ending(session, project)
     (project / "go").touch()
@@ -848,7 +848,7 @@ def test_a_file_that_is_slow_to_come_keeps_neither_other_runs_nor_an_interrupted
     deployed.fault("VolumeGetFile2", delay=60)
 
     with begin(deployed, project) as session:
-        sessions.until(lambda: any(deployed.root.rglob("volumes/*/spool/*/leaving/**/large.bin")))
+        sessions.until(lambda: any(deployed.root.glob("volumes/*/spool/*/leaving/**/large.bin")))
         (project / "go").touch()
         sessions.until(lambda: any(records.glob("*.yaml")))
         os.kill(session.pid, signal.SIGINT)
