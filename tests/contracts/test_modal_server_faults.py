@@ -183,6 +183,42 @@ def test_a_server_begins_anew_when_told(function: Any, server: starting.ModalSer
     assert call.object_id in {each["call_id"] for each in server.journal("call")}
 
 
+def test_what_a_dict_holds_outlives_the_server(server: starting.ModalServer) -> None:
+    with modal.Client.from_credentials("ak-test", "as-test") as client:
+        table = modal.Dict.from_name("kept", create_if_missing=True, client=client)
+        table.put("taken", 41)
+        table.put("gone", 1)
+        table.pop("gone")
+
+    server.begin_anew()
+
+    with modal.Client.from_credentials("ak-test", "as-test") as client:
+        assert dict(modal.Dict.from_name("kept", client=client).items()) == {"taken": 41}
+
+
+def test_what_is_asked_for_is_done_though_the_answer_is_lost(
+    function: Any, server: starting.ModalServer
+) -> None:
+    nap, before = function("nap"), len(server.calls())
+    nap.hydrate()
+    server.fault("FunctionMap", status="DATA_LOSS", lost=True)
+
+    with pytest.raises(modal.exception.Error):
+        nap.spawn(0.0)
+
+    assert len(server.calls()) == before + 1
+
+
+def test_the_time_of_a_call_runs_out_when_told(function: Any, server: starting.ModalServer) -> None:
+    call = function("nap").spawn(60.0)
+    server.wait_for_container(call.object_id)
+
+    server.run_out(call.object_id)
+
+    with pytest.raises(modal.exception.FunctionTimeoutError):
+        call.get(timeout=30)
+
+
 def _get_again(call_id: str) -> Any:
     with modal.Client.from_credentials("ak-test", "as-test") as fresh:
         return modal.FunctionCall.from_id(call_id, client=fresh).get(timeout=30)
