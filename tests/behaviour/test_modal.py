@@ -478,6 +478,7 @@ def test_a_call_that_the_session_never_heard_of_is_ended_with_it(
 ) -> None:
     waiting(project)
     before = len(deployed.calls())
+    deployed.scale(2)  # what is spawned again waits, and does not learn who has its claim
     deployed.fault("FunctionMap", count=2, status="DATA_LOSS", lost=True)
 
     with begin(deployed, project) as session:
@@ -485,6 +486,7 @@ def test_a_call_that_the_session_never_heard_of_is_ended_with_it(
         sessions.until(lambda: len(deployed.calls()) == before + 4)
         os.kill(session.pid, signal.SIGINT)
         ended = sessions.ending(session, project)
+    deployed.scale(3)
 
     assert ended.code == 2
     assert "2 running experiments were ended" in ended.text
