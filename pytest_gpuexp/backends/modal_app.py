@@ -94,8 +94,10 @@ def execute_task(task: str) -> str:
     )
 
 
+TASKS: dict[str, Any] = {}
+"""The functions that execute attempts, one a tier, by name."""
 for _tier in PROJECT.tiers.values():
-    app.function(
+    TASKS[modal_names.function(_tier.name)] = app.function(
         name=modal_names.function(_tier.name),
         image=_IMAGE,
         gpu=modal_names.gpu(_tier),

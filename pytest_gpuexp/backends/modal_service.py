@@ -175,7 +175,7 @@ class ModalService:
                 raise BackendUnavailable(modal_failures.undeployable(error)) from error
             finally:
                 os.chdir(here)
-            self._functions = modal_app.app.registered_functions
+            self._functions = modal_app.TASKS
             self._running = stack.pop_all()
 
     def _function(self, name: str) -> Any:
