@@ -21,10 +21,13 @@ _GOING_SECONDS = 3.0
 LONGEST = {
     "test_docs.py",
     "test_kills.py",
-    "test_modal.py",
+    "test_failures.py",
     "test_modal_app.py",
     "test_modal_commands.py",
     "test_resume.py",
+    "test_resume_after_failures.py",
+    "test_runs.py",
+    "test_taking_over.py",
 }
 
 

@@ -146,6 +146,14 @@ def ending(process: subprocess.Popen[bytes], folder: Path) -> Ended:
     return Ended(code=process.returncode, text=text.decode(errors="replace"), folder=folder)
 
 
+def ran(folder: Path) -> list[str]:
+    """Return the lines of ``ran.txt``, where handlers say that they run, since the last call."""
+    file = folder / "ran.txt"
+    found = sorted(file.read_text().split()) if file.exists() else []
+    file.unlink(missing_ok=True)
+    return found
+
+
 def until(condition: Callable[[], bool]) -> None:
     """Return as soon as ``condition`` holds, and fail where it takes far too long."""
     deadline = time.monotonic() + _SECONDS

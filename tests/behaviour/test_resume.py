@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import re
 import shutil
-import signal
-from collections import Counter
 from pathlib import Path
 
 import pytest
 
 from tests.behaviour import sessions
-from tests.behaviour.sessions import Ended
+from tests.behaviour.sessions import ran
 
 EXPERIMENT = """
     import helper
@@ -70,14 +66,6 @@ def project(folder: Path, **changes: tuple[str, str]) -> Path:
     return sessions.write(folder, **sources)
 
 
-def ran(folder: Path) -> list[str]:
-    """Return which runs have been executed since the last call."""
-    file = folder / "ran.txt"
-    found = sorted(file.read_text().split()) if file.exists() else []
-    file.unlink(missing_ok=True)
-    return found
-
-
 @pytest.fixture(scope="module")
 def executed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder in which all runs of the experiment have been executed, to be copied."""
@@ -110,17 +98,6 @@ def test_what_is_done_is_not_run_again_and_reported_as_it_ended(
     assert "perhaps of other code" not in again.text
     assert again.code == 1
     assert len(again.record_files()) == 4
-
-
-def test_no_worker_starts_where_nothing_is_to_be_run(tmp_path: Path) -> None:
-    folder = sessions.write(tmp_path, exp_crashing=CRASHING, conftest=WATCHED)
-    sessions.run(folder)
-    (folder / "snapshot").unlink()
-
-    sessions.run(folder, "--resume", "--rerun=stale")
-
-    assert (folder / "controller").exists()
-    assert not (folder / "snapshot").exists()
 
 
 def test_without_resume_everything_runs(done: Path) -> None:
@@ -237,64 +214,6 @@ def test_any_code_keeps_results_of_other_code_and_says_so(done: Path) -> None:
     assert "4 of 6 results are from earlier sessions, perhaps of other code" in again.text
 
 
-CRASHING = """
-    from pytest_gpuexp import experiment, seeds
-
-    pytestmark = experiment("crashing")
-
-    @seeds(3)
-    def exp_crash(runner, seed):
-        with open("ran.txt", "a") as file:
-            file.write(f"{seed}\\n")
-        assert seed < 2
-        if seed == 1:
-            raise ValueError("broken")
-"""
-
-
-@pytest.fixture(scope="module")
-def crashed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder in which one of three runs has crashed and one has failed, to be copied."""
-    folder = sessions.write(tmp_path_factory.mktemp("crashed"), exp_crashing=CRASHING)
-    sessions.run(folder)
-    assert ran(folder) == ["0", "1", "2"]
-    return folder
-
-
-@pytest.mark.parametrize(
-    ("arguments", "expected"),
-    [
-        ((), ["1"]),
-        (("--rerun=failed",), ["1"]),
-        (("--rerun=stale",), []),
-        (("--rerun=all",), ["0", "1", "2"]),
-    ],
-)
-def test_crashes_run_again_and_rerun_says_what_else(
-    crashed: Path, tmp_path: Path, arguments: tuple[str, ...], expected: list[str]
-) -> None:
-    shutil.copytree(crashed, tmp_path, dirs_exist_ok=True)
-
-    again = sessions.run(tmp_path, "--resume", *arguments)
-
-    assert ran(tmp_path) == expected
-    assert "1 failed, 1 passed, 1 error" in again.text
-    assert ("1 failed before" in again.text) == (expected == ["1"])
-    assert again.code == 1
-
-
-def test_rerun_failed_keeps_what_is_stale(crashed: Path, tmp_path: Path) -> None:
-    shutil.copytree(crashed, tmp_path, dirs_exist_ok=True)
-    sessions.write(tmp_path, exp_crashing=CRASHING.replace("broken", "still broken"))
-
-    sessions.run(tmp_path, "--resume", "--rerun=failed")
-    failed = ran(tmp_path)
-    sessions.run(tmp_path, "--resume", "--rerun=stale")
-
-    assert failed == ["1"]
-    assert ran(tmp_path) == ["0", "2"]
-
-
 @pytest.mark.parametrize("argument", ["--any-code", "--rerun=all"])
 def test_what_only_resume_can_give_is_refused_without_it(tmp_path: Path, argument: str) -> None:
     ended = sessions.run(project(tmp_path), argument)
@@ -389,177 +308,6 @@ def test_a_corrupt_index_is_built_anew_without_a_word(done: Path) -> None:
     assert "4 of 4 runs kept" in again.text
     assert "index.jsonl" not in again.text
     assert '"names":["c1/records/' in index.read_text()
-
-
-LONG = """
-    import time
-    from pathlib import Path
-
-    from pytest_gpuexp import experiment, seeds
-
-    pytestmark = experiment("long")
-
-    @seeds(8)
-    def exp_long(runner, seed):
-        with open("ran.txt", "a") as file:
-            file.write(f"{seed}\\n")
-        while seed >= 3 and not Path("go").exists():
-            time.sleep(0.01)
-        assert True
-"""
-WATCHED = """
-    import os
-
-    with open("snapshot" if "PYTEST_GPUEXP_WORKER" in os.environ else "controller", "w") as file:
-        file.write(str(os.getpid()))
-"""
-
-
-def test_after_a_kill_each_run_is_executed_exactly_once(tmp_path: Path) -> None:
-    folder = sessions.write(tmp_path, exp_long=LONG, conftest=WATCHED)
-    with sessions.started(folder, "--parallelism=2") as process:
-        sessions.until(lambda: len(began(folder)) >= 5)
-        os.kill(process.pid, signal.SIGKILL)
-        process.wait()
-        (folder / "go").touch()
-        snapshot = int((folder / "snapshot").read_text())
-        sessions.until(lambda: is_gone(snapshot))
-    recorded = len(Ended(code=0, text="", folder=folder).record_files())
-
-    again = sessions.run(folder, "--resume")
-
-    assert 5 <= recorded < 8
-    assert f"resume: {recorded} of 8 runs kept" in again.text
-    assert Counter(began(folder)) == {str(seed): 1 for seed in range(8)}
-    assert "8 passed" in again.text
-    assert again.code == 0
-
-
-def test_what_outlives_a_killed_session_is_waited_for_and_never_run_twice(tmp_path: Path) -> None:
-    folder = sessions.write(tmp_path, exp_long=LONG, conftest=WATCHED)
-    with sessions.started(folder, "--parallelism=2") as process:
-        sessions.until(lambda: len(began(folder)) >= 5)
-        os.kill(process.pid, signal.SIGKILL)
-
-    with sessions.started(folder, "--resume", changes={"PYTHONUNBUFFERED": "1"}) as process:
-        assert process.stdout is not None
-        told: list[str] = []
-        while "are with another session, or outlived it" not in "".join(told[-1:]):
-            told.append(next(process.stdout).decode())
-            if "to run" in told[-1]:
-                (folder / "go").touch()
-        again = sessions.ending(process, folder)
-
-    planned = "".join(told)
-    assert re.search(r"resume: 3 of 8 runs kept, [45] running, [01] to run\n", planned), planned
-    assert re.search(r"  [45] running: local \d+:\d+\n", planned), planned
-    assert Counter(began(folder)) == {str(seed): 1 for seed in range(8)}
-    assert "8 passed" in again.text
-    assert again.code == 0
-
-
-def began(folder: Path) -> list[str]:
-    file = folder / "ran.txt"
-    return file.read_text().split() if file.exists() else []
-
-
-def is_gone(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return True
-    return False
-
-
-def test_an_interrupted_run_is_run_again_as_cancelled(tmp_path: Path) -> None:
-    folder = sessions.write(tmp_path, exp_long=LONG, conftest=WATCHED)
-    with sessions.started(folder, "--parallelism=2") as process:
-        sessions.until(lambda: len(began(folder)) >= 5)
-        process.send_signal(signal.SIGINT)
-        sessions.ending(process, folder)
-    (folder / "go").touch()
-
-    again = sessions.run(folder, "--resume")
-
-    assert "resume: 3 of 8 runs kept, 5 to run" in again.text
-    assert "  2 cancelled before\n" in again.text
-    assert "  3 new\n" in again.text
-    assert again.code == 0
-
-
-ORIGINS = {
-    "conftest": """
-        import functools
-        import os
-        import pytest
-        from making import make, timed
-
-        os.environ["LR"] = "1.0"
-
-        def pytest_runtest_setup(item):
-            os.environ["WD"] = "2.0"
-
-        @pytest.fixture
-        @functools.cache
-        def cached():
-            return 3.0
-
-        @pytest.fixture
-        @timed
-        def wrapped():
-            return 4.0
-
-        made = make(5.0)
-
-        def pytest_report_header():
-            return "9.0"
-    """,
-    "making": """
-        import functools
-        import pytest
-
-        def timed(function):
-            @functools.wraps(function)
-            def inner():
-                return function()
-            return inner
-
-        def make(value):
-            @pytest.fixture
-            def inner():
-                return value
-            return inner
-    """,
-    "exp_origins": """
-        STATE = {}
-
-        def setup_module():
-            STATE["x"] = 6.0
-
-        def exp_origins(runner, cached, wrapped, made):
-            assert made
-    """,
-}
-
-
-def test_what_conftests_and_setups_do_counts_and_what_they_report_does_not(
-    tmp_path: Path,
-) -> None:
-    sessions.write(tmp_path, **ORIGINS)
-    sessions.run(tmp_path)
-    told = {}
-
-    for name, number in [("conftest", n) for n in (1, 2, 3, 4, 5, 9)] + [("exp_origins", 6)]:
-        path = tmp_path / f"{name}.py"
-        text = path.read_text()
-        path.write_text(text.replace(f"{number}.0", f"{number}.5"))
-        told[number] = sessions.run(tmp_path, "--resume", "--dry-run").text
-        path.write_text(text)
-
-    for number in (1, 2, 3, 4, 5):
-        assert "1 stale: conftest.py changed" in told[number], number
-    assert "1 stale: exp_origins.py changed" in told[6]
-    assert "1 of 1 run kept" in told[9]
 
 
 def test_x_lets_the_runs_that_are_missing_run_before_it_stops(done: Path) -> None:

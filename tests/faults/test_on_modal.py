@@ -15,7 +15,7 @@ import pytest
 
 from pytest_gpuexp import documents
 from tests.behaviour import sessions
-from tests.behaviour.test_modal import PYPROJECT, busy, deploy
+from tests.behaviour.modal_sessions import PYPROJECT, busy, deploy
 from tests.faults.proxy import faulty
 from tests.faults.test_places import small_disk
 from tests.modal_server import starting
