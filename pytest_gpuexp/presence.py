@@ -71,6 +71,7 @@ class Presence:
         self._seen: dict[str, tuple[bytes, float]] = {}
         self._looked: dict[str, float] = {}
         self._gone: set[str] = set()
+        self._ended: set[str] = set()  # snapshots
 
     def begin(self) -> None:
         """Give the first sign, and the next ones from a thread, until ``end``."""
@@ -107,7 +108,7 @@ class Presence:
 
     def holds(self, claim: Claim) -> bool:
         """Return whether whoever made ``claim`` may still bring its attempt to an end."""
-        return self.is_at_work(claim) or (self._is_here(claim) and _lives(claim.handle))
+        return self.is_at_work(claim) or (self._is_here(claim) and self._has_runs(claim.handle))
 
     def is_at_work(self, claim: Claim) -> bool:
         """Return whether the session that made ``claim`` is there, and not its runs alone."""
@@ -119,6 +120,17 @@ class Presence:
     def _is_here(self, claim: Claim) -> bool:
         # Older claims do not name their machine; a bucket had nothing that other machines can see.
         return not claim.session or (claim.machine != "" and claim.machine == self.owner.machine)
+
+    def _has_runs(self, snapshot: str) -> bool:
+        """Return whether a snapshot is there, or the process of a run that still writes its record.
+
+        Whoever has none is asked about once: ten thousand runs may have been its.
+        """
+        if snapshot not in self._ended and not _lives(snapshot):
+            pid = snapshot.partition(":")[0]
+            if not (pid.isdecimal() and processes.has_heirs(int(pid))):
+                self._ended.add(snapshot)
+        return snapshot not in self._ended
 
     def _clear(self) -> None:
         """Take away the signs of sessions of this machine that were killed."""

@@ -14,6 +14,7 @@ from pathlib import Path
 END_RUNS = getattr(signal, "SIGUSR1", signal.SIGTERM)
 """What tells a snapshot to end its runs and record them as cancelled."""
 _PR_SET_PDEATHSIG = 1
+_PR_SET_NAME = 15
 _PR_SET_CHILD_SUBREAPER = 36
 _ROUNDS = 100
 _ROUND_SECONDS = 0.01
@@ -33,9 +34,30 @@ def end_with_parent() -> None:
 
 
 def outlive_parent() -> None:
-    """Have the kernel leave this process alone when its parent ends (Linux alone)."""
+    """Have the kernel leave this process alone when its parent ends (Linux alone).
+
+    It is an heir of that parent then, by its name among the processes.
+    """
     if _libc is not None:
+        name = ctypes.create_string_buffer(_heir(os.getppid()).encode())
+        _libc.prctl(_PR_SET_NAME, name, 0, 0, 0)
         _libc.prctl(_PR_SET_PDEATHSIG, 0, 0, 0, 0)
+
+
+def has_heirs(pid: int) -> bool:
+    """Return whether a process still runs that was to outlive its parent ``pid``."""
+    return any(_named(path) == _heir(pid) for path in Path("/proc").glob("[0-9]*/comm"))
+
+
+def _heir(pid: int) -> str:
+    return f"gpuexp:{pid}"  # the kernel keeps 15 characters
+
+
+def _named(comm: Path) -> str:
+    try:
+        return comm.read_text().rstrip("\n")
+    except OSError:
+        return ""
 
 
 def await_ends(pids: Collection[int], *, seconds: float) -> None:

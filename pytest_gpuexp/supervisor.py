@@ -203,7 +203,7 @@ class Supervisor:
             self._drop_spares()
             self._on_order({"op": "import", **aside})
         elif "ended" in aside:
-            run.ended = True
+            run.ended, run.deadline = True, None
         elif "stopping" in aside:
             self._grant(run, aside["stopping"])
         else:
@@ -269,8 +269,9 @@ class Supervisor:
 
     def _end(self, run: Running, reason: Status) -> None:
         self._grant(run, reason)
-        run.child.channel.send({"stop": run.killed_for})
-        processes.signal_group(run.child.pid, signal.SIGTERM)
+        if not run.ended:  # else it has its grace to bring its result to the disk
+            run.child.channel.send({"stop": run.killed_for})
+            processes.signal_group(run.child.pid, signal.SIGTERM)
 
     def _grant(self, run: Running, reason: Status) -> None:
         """Let a run have its grace, and no more, whoever asked it to stop."""
@@ -293,8 +294,7 @@ class Supervisor:
         self._spares.clear()
 
     def _forget_spare(self, child: Child) -> None:
-        if child not in self._spares:
-            return  # dropped a moment ago, on an order that came in the same round
-        os.waitpid(child.pid, os.WNOHANG)
-        self._spares.remove(child)
-        self._unregister(child)
+        if child in self._spares:  # else dropped a moment ago, on an order of the same round
+            os.waitpid(child.pid, os.WNOHANG)
+            self._spares.remove(child)
+            self._unregister(child)

@@ -21,7 +21,7 @@ from pytest_gpuexp.wire import Channel, Message
 
 _THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 _CLOSE_SECONDS = 10.0
-_WRITING_SECONDS = 3.0
+_WRITING_SECONDS = 60.0  # a sum over artifacts of many gigabytes takes its time
 
 
 class LocalBackend:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import signal
 import time
@@ -147,6 +148,45 @@ def test_a_run_that_has_ended_is_kept_though_its_snapshot_dies_before_its_record
     assert ended.record("exp_slow[seed:0]")["status"] == "completed"
     assert ended.record("exp_slow[seed:1]")["status"] == "lost"
     assert ran(folder) == {"0": 1, "1": 1}
+
+
+ORPHANED = """
+    import os, time
+    from pytest_gpuexp import experiment
+
+    pytestmark = experiment("orphaned")
+
+    def after_a_while(*arguments, link=os.link, **options):
+        open("writing.txt", "w").close()
+        time.sleep(2)
+        return link(*arguments, **options)
+
+    def exp_orphaned(runner):
+        with open("ran.txt", "a") as file:
+            file.write("0\\n")
+        os.link = after_a_while
+        assert True
+"""
+
+
+def test_a_run_whose_record_is_still_being_written_is_waited_for_though_all_others_were_killed(
+    tmp_path: Path,
+) -> None:
+    folder = sessions.write(tmp_path, exp_orphaned=ORPHANED)
+    with sessions.started(folder, "--parallelism=1") as session:
+        sessions.until((folder / "writing.txt").exists)
+        [snapshot] = children_of(session.pid)
+        os.kill(snapshot, signal.SIGKILL)
+        session.kill()
+
+    resumed = sessions.run(folder, "--resume")
+
+    assert "1 passed" in resumed.text, resumed.text
+    assert ran(folder) == {"0": 1}
+
+
+def children_of(pid: int) -> list[int]:
+    return [int(one) for one in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
 STUBBORN = """

@@ -93,6 +93,28 @@ def test_a_process_ends_with_its_parent() -> None:
     assert script(code) == "[9, 9]\n"
 
 
+def test_a_process_may_outlive_its_parent_and_is_known_as_its_heir() -> None:
+    code = (
+        "processes.adopt_orphans()\n"
+        "read, write = os.pipe()\n"
+        "parent = os.fork()\n"
+        "if not parent:\n"
+        "    if not os.fork():\n"
+        "        processes.end_with_parent()\n"
+        "        processes.outlive_parent()\n"
+        "        os.write(write, b'x'); time.sleep(60); os._exit(0)\n"
+        "    time.sleep(60)\n"
+        "os.read(read, 1)\n"
+        "os.kill(parent, 9), os.waitpid(parent, 0)\n"
+        "print(processes.has_heirs(parent), processes.has_heirs(os.getpid()))\n"
+        "[heir] = processes.children()\n"
+        "os.kill(heir, 9), os.waitpid(heir, 0)\n"
+        "print(processes.has_heirs(parent))\n"
+    )
+
+    assert script(code) == "True False\nFalse\n"
+
+
 def test_a_process_is_told_by_pid_and_start() -> None:
     me = processes.start_time(os.getpid())
     first = subprocess.Popen(SLEEPER, stdout=subprocess.PIPE)

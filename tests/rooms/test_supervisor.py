@@ -204,6 +204,18 @@ def test_a_run_whose_result_is_still_being_written_holds_up_nobody(one_at_a_time
     assert one_at_a_time.done("j0")["j0"]["killed_for"] == "cancelled"
 
 
+def test_a_time_limit_ends_with_the_handler(bench: Bench) -> None:
+    bench.run("j0", "commit", timeout=0.2)
+    bench.run("j1", "hang", timeout=0.5)
+
+    first = bench.done("j1")
+    bench.control.send({"op": "cancel", "jobs": ["j0"]})
+    outcome = bench.done("j0")["j0"]
+
+    assert list(first) == ["j1"]
+    assert (outcome["died"], outcome["killed_for"]) == (signal.SIGKILL, "cancelled")
+
+
 def test_no_more_results_are_written_at_once_than_may_run(one_at_a_time: Bench) -> None:
     for job, do in (("j0", "commit"), ("j1", "commit"), ("j2", "report")):
         one_at_a_time.run(job, do)
