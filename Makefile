@@ -3,7 +3,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
-SUITE := $(BIN)/python -m pytest --timeout=120 --durations=20 -n 2 --dist loadfile --no-loadscope-reorder
+# Three at a time on two cores: a session waits a good part of its time, for its workers and its disk.
+SUITE := $(BIN)/python -m pytest --timeout=120 --durations=20 -n 3 --dist loadfile --no-loadscope-reorder
 
 # Without byte code every session that the suite starts would compile its plugins anew.
 unexport PYTHONDONTWRITEBYTECODE
