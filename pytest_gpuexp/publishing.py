@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import shutil
+import tempfile
 import threading
 from collections import defaultdict
 from collections.abc import Iterator
@@ -12,7 +13,7 @@ from pathlib import Path
 
 from pytest_gpuexp import documents
 from pytest_gpuexp.checkpoint_transfers import CheckpointTransfers
-from pytest_gpuexp.errors import GpuexpError, StorageError
+from pytest_gpuexp.errors import GpuexpError, ObjectDamaged, StorageError
 from pytest_gpuexp.protocols import Storage
 from pytest_gpuexp.records import Artifact, ExperimentResult
 from pytest_gpuexp.storage.local import LocalStorage
@@ -101,7 +102,10 @@ class Publisher:
             self._sent.add(sha)
 
     def _send(self, path: Path, sha: str) -> None:
-        """Put the bytes of ``path`` under their sha256, unless they are there."""
+        """Put the bytes of ``path`` under their sha256, unless they are there.
+
+        That the name is taken says little: a server may have damaged what it was sent before.
+        """
         name, small = f"{ARTIFACTS}/{sha}", path.stat().st_size <= _SMALL
         if small:
             data = path.read_bytes()
@@ -114,9 +118,32 @@ class Publisher:
                 f"{path} has changed since its run ended, so it cannot be published. Run it again."
             )
         if small:  # one request says that it was absent, and sends it
-            self._storage.write_if_absent(name, data)
-        elif not self._storage.exists(name):
+            if not self._storage.write_if_absent(name, data) and not self._gives(name, data):
+                self._storage.write(name, data)
+        elif not (self._storage.exists(name) and self._holds(name, path.parent)):
             self._storage.upload_file(path, name)
+
+    def _gives(self, name: str, data: bytes) -> bool:
+        """Return whether ``data`` can be read under ``name``."""
+        try:
+            return self._storage.read(name) == data
+        except (ObjectDamaged, FileNotFoundError):
+            return False
+
+    def _holds(self, name: str, folder: Path) -> bool:
+        """Return whether what is under ``name`` comes into ``folder`` with the sha256 it names."""
+        with tempfile.TemporaryDirectory(
+            prefix=".writing-", dir=folder, ignore_cleanup_errors=True
+        ) as aside:
+            there = Path(aside, "there")
+            try:
+                self._storage.download_file(name, there)
+                with there.open("rb") as file:
+                    found = hashlib.file_digest(file, "sha256").hexdigest()
+            # A disk without room for a second copy is no reason to keep the first one here.
+            except (ObjectDamaged, OSError):
+                return False
+        return found == name.rpartition("/")[2]
 
     def _remove(self, name: str) -> None:
         if self._spool.exists(name):
