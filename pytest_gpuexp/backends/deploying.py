@@ -101,9 +101,11 @@ def prune(settings: Modal, *, days: int, now: float) -> str:
         import modal
 
         volume = modal.Volume.from_name(settings.results, environment_name=settings.environment)
-        names, size = volume_contents.stale(_entries(volume), before=now - days * 86400)
-        for name in names:
-            volume.remove_file(name, recursive=True)
+        size = volume_contents.remove_stale(
+            lambda name: _entries(volume, name),
+            lambda name: volume.remove_file(name, recursive=True),
+            before=now - days * 86400,
+        )
     return f"removed {size / 1e6:.1f} MB that nobody has changed for {days} days"
 
 
@@ -147,12 +149,12 @@ def _told(tier: Tier, width: int) -> str:
     return f"{tier.name:<{width}}  {gpu:<12}  {limit:>8}  {name}"
 
 
-def _entries(volume: Any) -> Iterable[Any]:
+def _entries(volume: Any, name: str = "") -> Iterable[Any]:
     import modal
 
     try:
-        yield from volume.iterdir("/", recursive=True)
-    except modal.exception.NotFoundError:  # nobody has made the volume: it is empty
+        yield from volume.iterdir(f"/{name}", recursive=True)
+    except modal.exception.NotFoundError:  # nobody has made the volume, or it is gone from there
         return
 
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from pytest_gpuexp.backends.in_container import LUGGAGE, SPOOL
+
+_ATTEMPT = len(("spool", "scope", "experiment", "runs", "run", "attempt"))
 
 
 def listing(entries: Iterable[Any]) -> str:
@@ -28,31 +30,55 @@ def listing(entries: Iterable[Any]) -> str:
     )
 
 
-def stale(entries: Iterable[Any], *, before: float) -> tuple[list[str], int]:
-    """Return what may go of a volume, and how many bytes that is.
+def remove_stale(
+    entries: Callable[[str], Iterable[Any]], remove: Callable[[str], object], *, before: float
+) -> int:
+    """Remove what may go of a volume; return how many bytes those were.
 
     Those are files that sessions have sent ahead or were to fetch, unchanged since ``before``, in
-    Unix seconds; a folder in which all may go stands for what is in it.
+    Unix seconds. ``entries`` gives what is below a folder, however deep, or the one file of that
+    name; "" is the root. ``remove`` takes a file or a folder away.
     """
+    # The whole listing may take minutes, in which sessions go on to send: each is looked at again.
+    return sum(_removed(name, entries, remove, before) for name in _stale(entries(""), before))
+
+
+def _stale(entries: Iterable[Any], before: float) -> list[str]:
+    """Return the names that may go; an attempt's folder in which all may go stands for it."""
     files = [one for one in entries if one.type == 1 and _is_passing(one.path)]
-    old = [one for one in files if one.mtime < before]
-    kept = {parent for one in files if one.mtime >= before for parent in _parents(one.path)}
-    names = dict.fromkeys(_highest(one.path, kept) for one in old)
-    return list(names), sum(one.size for one in old)
+    kept = {_attempt(one.path) for one in files if one.mtime >= before}
+    old = [one.path.strip("/") for one in files if one.mtime < before]
+    attempts = {path: _attempt(path) for path in old}
+    return list(dict.fromkeys(path if it in kept else it for path, it in attempts.items()))
+
+
+def _removed(
+    name: str,
+    entries: Callable[[str], Iterable[Any]],
+    remove: Callable[[str], object],
+    before: float,
+) -> int:
+    files = [one for one in entries(name) if one.type == 1]
+    if not files or any(one.mtime >= before for one in files):
+        return 0
+    try:
+        remove(name)
+    except FileNotFoundError:
+        return 0
+    return sum(one.size for one in files)
 
 
 def _is_passing(path: str) -> bool:
     return path.strip("/").partition("/")[0] in (LUGGAGE, SPOOL)
 
 
-def _parents(path: str) -> list[str]:
-    """Return the folders that ``path`` lies in, the outermost first, but for the root."""
+def _attempt(path: str) -> str:
+    """Return the folder of the attempt that ``path`` is of, else ``path`` itself.
+
+    Nothing above it is ever removed as one: others send into ``spool``, and what is below it.
+    """
     parts = path.strip("/").split("/")
-    return ["/".join(parts[:length]) for length in range(1, len(parts))]
-
-
-def _highest(path: str, kept: set[str]) -> str:
-    return next((one for one in _parents(path) if one not in kept), path.strip("/"))
+    return "/".join(parts[:_ATTEMPT] if parts[0] == SPOOL else parts)
 
 
 def _place(path: str) -> tuple[str, str]:
