@@ -11,7 +11,7 @@ from typing import Any
 
 from pytest_gpuexp.errors import StorageError
 from pytest_gpuexp.storage.access import Access
-from pytest_gpuexp.storage.signed_requests import CONNECTIONS, SignedRequests
+from pytest_gpuexp.storage.signed_requests import CONNECTIONS, Region, SignedRequests
 
 _CONNECT_SECONDS = 5
 
@@ -24,11 +24,17 @@ class Connections:
     requests: SignedRequests
     _base: str
     _authority: str | None
+    _region: Region
 
     def impatient(self, access: Access, *, connect: float, read: float) -> SignedRequests:
         """Return requests that end after so many seconds of silence."""
         return SignedRequests(
-            access, base=self._base, authority=self._authority, connect=connect, read=read
+            access,
+            base=self._base,
+            authority=self._authority,
+            region=self._region,
+            connect=connect,
+            read=read,
         )
 
 
@@ -94,10 +100,18 @@ def _connect(access: Access) -> Connections:
     )
     base = link.partition("?")[0].removesuffix("k")
     authority: str | None = settings.get_config_variable("ca_bundle")
+    region = Region(access.region)
     requests = SignedRequests(
-        access, base=base, authority=authority, connect=_CONNECT_SECONDS, read=access.timeout
+        access,
+        base=base,
+        authority=authority,
+        region=region,
+        connect=_CONNECT_SECONDS,
+        read=access.timeout,
     )
-    return Connections(client=client, requests=requests, _base=base, _authority=authority)
+    return Connections(
+        client=client, requests=requests, _base=base, _authority=authority, _region=region
+    )
 
 
 def send_in_parts(

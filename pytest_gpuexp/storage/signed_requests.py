@@ -17,7 +17,9 @@ CONNECTIONS = 32
 _UNRESERVED = "-_.~"
 # Headers and body go in two writes; without this the second may wait 40 ms for an answer.
 _SOCKET = [(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)]
-_LEARNT = "AuthorizationHeaderMalformed"
+_BAD = 400
+_LEAST = {"list-type": "2", "max-keys": "1"}
+_ELSEWHERE = "AuthorizationHeaderMalformed"
 
 
 class Refused(Exception):
@@ -26,11 +28,18 @@ class Refused(Exception):
     def __init__(self, status: int, code: str, about: Mapping[str, str]) -> None:
         """Keep what was answered."""
         super().__init__(f"{code or 'an error'} (HTTP {status})")
-        self.code, self.region = code, about.get("Region", "")
+        self.status, self.code, self.region = status, code, about.get("Region", "")
         self.response = {
             "Error": {"Code": code or str(status), **about},
             "ResponseMetadata": {"HTTPStatusCode": status},
         }
+
+
+@dataclass(slots=True)
+class Region:
+    """Where the server is, as requests are signed for it; learnt by one, known to all."""
+
+    name: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,11 +64,19 @@ class SignedRequests:
     """
 
     def __init__(
-        self, access: Access, *, base: str, authority: str | None, connect: float, read: float
+        self,
+        access: Access,
+        *,
+        base: str,
+        authority: str | None,
+        region: Region,
+        connect: float,
+        read: float,
     ) -> None:
         """Ask below the address ``base``; ``authority`` is a file of certificates, if any.
 
-        ``connect`` and ``read`` are the seconds of silence that end a request.
+        ``region`` is set right where the server names another. ``connect`` and ``read`` are the
+        seconds of silence that end a request.
         """
         from botocore.config import Config
         from botocore.credentials import Credentials
@@ -77,7 +94,7 @@ class SignedRequests:
             max_pool_connections=CONNECTIONS,
             socket_options=_SOCKET,
         )
-        self._region = access.region
+        self._region = region
 
     def ask(
         self,
@@ -101,14 +118,29 @@ class SignedRequests:
         try:
             return self._send(method, url, data, headers or {}, streamed=streamed)
         except Refused as refused:
-            if refused.code != _LEARNT or not refused.region:
-                raise
-            self._region = refused.region  # as boto3 does: the server knows where it is
+            self._learn(method, refused)
             return self._send(method, url, data, headers or {}, streamed=streamed)
 
     def close(self) -> None:
         """Let the connections go."""
         self._session.close()
+
+    def _learn(self, method: str, refused: Refused) -> None:
+        """Know the region that the server wants, as boto3 does.
+
+        Raises:
+            Refused: it wants no other, or does not name it.
+        """
+        bodiless = method == "HEAD" and refused.status == _BAD
+        if bodiless and not refused.region:
+            try:
+                self.ask("GET", "", query=_LEAST)  # that one has a body, which may name it
+            except Refused as told:
+                raise (told if told.code == _ELSEWHERE else refused) from None
+        elif refused.region and (bodiless or refused.code == _ELSEWHERE):
+            self._region.name = refused.region
+        else:
+            raise refused
 
     def _send(
         self, method: str, url: str, data: bytes, headers: Mapping[str, str], *, streamed: bool
@@ -118,7 +150,7 @@ class SignedRequests:
 
         request = AWSRequest(method, url, headers=dict(headers), data=data, stream_output=streamed)
         request.context.update(self._context)
-        S3SigV4Auth(self._keys, "s3", self._region).add_auth(request)
+        S3SigV4Auth(self._keys, "s3", self._region.name).add_auth(request)
         answer = self._session.send(request.prepare())
         if answer.status_code >= 300:
             raise _refusal(answer)
@@ -128,9 +160,11 @@ class SignedRequests:
 
 
 def _refusal(answer: Any) -> Refused:
-    """Return what an ``answer`` says; one to HEAD has no body."""
+    """Return what an ``answer`` says; one to HEAD has no body, and perhaps a header."""
     text = answer.content.decode(errors="replace")
-    told = {name: found[1] for name in ("Code", "Region") if (found := _tag(name, text))}
+    region = answer.headers.get("x-amz-bucket-region")
+    told = {"Region": region} if region else {}
+    told |= {name: found[1] for name in ("Code", "Region") if (found := _tag(name, text))}
     return Refused(answer.status_code, told.pop("Code", ""), told)
 
 

@@ -30,6 +30,7 @@ def server(running: StrictServer) -> Iterator[StrictServer]:
     running.refused.clear()
     yield running
     running.clock_ahead, running.names_region = timedelta(0), True
+    running.heads_name_region = True
 
 
 def client(server: StrictServer, *, secret: str = SECRET_KEY, region: str = REGION) -> Any:
@@ -126,9 +127,33 @@ def test_a_wrong_region_is_mended_where_the_server_names_the_right_one(
 
     server.names_region = False
     other = TigrisStorage(BUCKET, environ=server.environ(REGION="nowhere"))
-    for action in (other.check, lambda: other.write("a", b"x")):
+    for action in (lambda: other.exists("a"), other.check, lambda: other.write("a", b"x")):
         with pytest.raises(StorageError, match="in another region than 'nowhere'"):
             action()
+
+
+@pytest.mark.parametrize("told", [True, False], ids=["header", "no header"])
+def test_a_wrong_region_is_mended_where_an_answer_without_a_body_is_the_first(
+    server: StrictServer, *, told: bool
+) -> None:
+    server.heads_name_region = told
+    storage = TigrisStorage(BUCKET, environ=server.environ(REGION=f"abroad-{told}"))
+
+    assert not storage.exists(f"abroad-{told}/a")
+    storage.write(f"abroad-{told}/a", b"x")
+    assert storage.exists(f"abroad-{told}/a")
+
+
+def test_a_region_that_was_learnt_is_known_to_all_that_asks_the_server(
+    server: StrictServer,
+) -> None:
+    storage = TigrisStorage(BUCKET, environ=server.environ(REGION="astray"))
+
+    storage.check()
+    storage.write("astray/a", b"x")
+    assert storage.exists("astray/a")
+
+    assert server.refused == ["AuthorizationHeaderMalformed"]
 
 
 def test_a_clock_that_is_wrong_is_told(server: StrictServer) -> None:

@@ -31,8 +31,8 @@ class StrictServer:
     """What the server holds and what it was asked.
 
     ``clock_ahead`` is what its clock is before ours; ``names_region`` whether who has named another
-    is told the right one. One request of ``busy_every`` is told to slow down, and ``pages`` hold
-    few names.
+    is told the right one, and ``heads_name_region`` whether also by a header. One request of
+    ``busy_every`` is told to slow down, and ``pages`` hold few names.
     """
 
     virtual: bool
@@ -42,6 +42,7 @@ class StrictServer:
     port: int = 0
     clock_ahead: timedelta = timedelta(0)
     names_region: bool = True
+    heads_name_region: bool = True
     refused: list[str] = field(default_factory=list)
     asked: int = 0
     lock: threading.Lock = field(default_factory=threading.Lock)
@@ -98,7 +99,10 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             told = refused.about if self.held.names_region else {}
             about = "".join(f"<{k}>{escape(v)}</{k}>" for k, v in told.items())
             text = f"<Error><Code>{refused.code}</Code><Message>No.</Message>{about}</Error>"
-            self._answer(refused.status, text.encode(), {"Content-Type": "application/xml"})
+            headers = {"Content-Type": "application/xml"}
+            if "Region" in told and self.held.heads_name_region:
+                headers["x-amz-bucket-region"] = told["Region"]
+            self._answer(refused.status, text.encode(), headers)
 
     do_GET = do_PUT = do_HEAD = do_POST = do_DELETE = _serve
 
