@@ -50,17 +50,20 @@ def source_marker(python: str) -> str:
 
     Versions alone would let a developer's edit of the plugin run against the deployed old one.
     """
-    return f"gpuexp_source_{_source()}_python_{python}".replace(".", "_")
+    return f"gpuexp_source_{digest(Path(__file__).parents[1])}_python_{python}".replace(".", "_")
 
 
 @lru_cache(maxsize=1)
-def _source() -> str:
-    """Return a digest of the plugin's modules."""
-    folder, digest = Path(__file__).parents[1], hashlib.sha256()
-    for path in sorted(folder.rglob("*.py")):
-        digest.update(f"{path.relative_to(folder).as_posix()}\0".encode())
-        digest.update(hashlib.sha256(path.read_bytes()).digest())
-    return digest.hexdigest()[:12]
+def digest(folder: Path) -> str:
+    """Return a digest of the modules in ``folder``, the plugin's, as they were at the first call.
+
+    An editor's lock is a link to nowhere beside the module, and no module.
+    """
+    whole = hashlib.sha256()
+    for path in sorted(path for path in folder.rglob("*.py") if path.is_file()):
+        whole.update(f"{path.relative_to(folder).as_posix()}\0".encode())
+        whole.update(hashlib.sha256(path.read_bytes()).digest())
+    return whole.hexdigest()[:12]
 
 
 def claims(settings: Modal) -> str:

@@ -27,7 +27,7 @@ class Remarks:
         # Of an import within a handler, or at the top of a file, where pytest says it.
         if missing := _MISSING.search(result.error_message or ""):
             self._tell_once(
-                f"{missing[0]}: it is here, and not in the image. Add it to "
+                f"{missing[0]}: it is not in the image. Where it is a package, add it to "
                 "dependencies in [tool.gpuexp.modal] of pyproject.toml, and run: gpuexp deploy"
             )
 

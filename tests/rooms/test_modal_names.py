@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from pytest_gpuexp.backends import modal_names
 from pytest_gpuexp.tiers import TIERS, find_tier
 
@@ -32,6 +34,20 @@ def test_a_call_has_more_time_than_its_run_and_never_more_than_a_day() -> None:
 
 def test_the_mark_of_a_deployment_can_be_a_functions_name() -> None:
     assert modal_names.marker("3.12", "1.0.2.dev1+gabc") == "gpuexp_1_0_2_dev1_gabc_python_3_12"
+
+
+def test_the_digest_of_a_source_passes_over_what_is_no_file(tmp_path: Path) -> None:
+    (tmp_path / "deep").mkdir()
+    (tmp_path / "deep/x.py").write_text("x = 1")
+    before = modal_names.digest(tmp_path)
+    (tmp_path / "deep/.#x.py").symlink_to("somebody@somewhere.4711")  # an editor's lock
+    (tmp_path / "folder.py").mkdir()
+
+    modal_names.digest.cache_clear()
+    assert modal_names.digest(tmp_path) == before
+    (tmp_path / "deep/x.py").write_text("x = 2")
+    modal_names.digest.cache_clear()
+    assert modal_names.digest(tmp_path) != before
 
 
 def test_an_experiment_is_chosen_by_pytests_options() -> None:

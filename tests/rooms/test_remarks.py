@@ -46,5 +46,5 @@ def test_a_package_that_the_image_lacks_is_told_with_what_to_do(
     remarks.look_at(a_result(tmp_path, error_message=message), find_tier("debug"))
 
     (told,) = remarks.notices
-    assert told.startswith("No module named 'timm': it is here, and not in the image.")
+    assert told.startswith("No module named 'timm': it is not in the image. Where it is a ")
     assert "gpuexp deploy" in told
