@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from pytest_gpuexp.errors import RecordInvalid, StorageError
+from pytest_gpuexp.errors import NameRefused, RecordInvalid, StorageError
 
 INLINE_BYTES = 1 << 20  # of one attempt, in its reply
 
@@ -56,12 +56,13 @@ def unpack(
     """Put every file of ``parcels`` under ``folder``; ``fetch`` brings one that is not inline.
 
     Raises:
-        StorageError: a file is not what was sent, or its name leads out of ``folder``.
+        StorageError: a file is not what was sent.
+        NameRefused: its name leads out of ``folder``.
     """
     for parcel in parcels:
         pure = PurePosixPath(parcel.name)
         if pure.is_absolute() or ".." in pure.parts or not pure.parts:
-            raise StorageError(f"a worker sent a file called {parcel.name!r}, which is refused.")
+            raise NameRefused(f"a worker sent a file called {parcel.name!r}, which is refused.")
         path = folder / pure
         path.parent.mkdir(parents=True, exist_ok=True)
         if parcel.data is None:

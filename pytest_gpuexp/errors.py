@@ -32,6 +32,10 @@ class ObjectDamaged(StorageError):
     """What the storage holds under a name is not what was sent there."""
 
 
+class NameRefused(StorageError):
+    """A worker sent a file whose name leads out of the folder of its attempt."""
+
+
 class RecordExists(StorageError):
     """Another writer has already committed this record; the first one stands."""
 

@@ -14,7 +14,13 @@ from pytest_gpuexp import deliveries, documents, recording, transport
 from pytest_gpuexp.backends import in_container
 from pytest_gpuexp.backends.modal_service import ModalService
 from pytest_gpuexp.checkpoints import FOLDER
-from pytest_gpuexp.errors import BackendUnavailable, GpuexpError, RecordInvalid, StorageError
+from pytest_gpuexp.errors import (
+    BackendUnavailable,
+    GpuexpError,
+    NameRefused,
+    RecordInvalid,
+    StorageError,
+)
 from pytest_gpuexp.records import Attempt, ExperimentResult, Outcome
 from pytest_gpuexp.storage.local import LocalStorage
 
@@ -130,6 +136,8 @@ class Landing:
                 raise LookupError(
                     f"{error}: a file of the run is on Modal's volume no more. Run it again."
                 ) from error
+            except NameRefused:
+                raise
             # The client raises what it likes, and none of it makes the run undone.
             except Exception as error:
                 if wait is None:
@@ -138,8 +146,6 @@ class Landing:
                         f"{type(error).__name__}: {error}. They are kept there; come back with: "
                         "pytest --resume"
                     ) from error
-                if isinstance(error, StorageError) and "refused" in str(error):
-                    raise
                 self._sleep(wait)
 
     def _fetch(self, name: str, path: Path) -> None:

@@ -12,7 +12,7 @@ import pytest
 
 from pytest_gpuexp import deliveries, documents, recording, transport
 from pytest_gpuexp.backends.landing import Landing
-from pytest_gpuexp.errors import BackendUnavailable, GpuexpError, RecordInvalid
+from pytest_gpuexp.errors import BackendUnavailable, GpuexpError, NameRefused, RecordInvalid
 from pytest_gpuexp.records import Attempt, Outcome
 from pytest_gpuexp.storage.local import LocalStorage
 from tests.rooms.attempts import a_result, an_attempt
@@ -112,6 +112,38 @@ def test_a_file_that_comes_at_the_third_try_is_taken(storage: LocalStorage, tmp_
     )
 
     assert list(storage.list(f"{attempt.spec.experiment_id}/records"))
+
+
+def test_a_file_is_asked_for_again_whatever_it_is_called(
+    storage: LocalStorage, tmp_path: Path
+) -> None:
+    attempt, slept = an_attempt(), list[float]()
+    reply = a_reply(tmp_path / "there", attempt, inline_bytes=10)
+    reply = reply.replace("model.bin", "refused.bin")
+    name = f"spool/s/{recording.run_folder(attempt)}/refused.bin"
+    cut = Service({name: b"w"})
+
+    def mend(seconds: float) -> None:
+        slept.append(seconds)
+        cut.files[name] = b"w" * 500
+
+    landed = Landing(cut, storage, tidy=True, sleep=mend)  # type: ignore[arg-type]
+    landed.land(attempt, landed.read(attempt, reply))
+
+    assert slept == [0.5]
+    assert list(storage.list(f"{attempt.spec.experiment_id}/records"))
+
+
+def test_a_file_whose_name_leads_out_is_refused_at_once(
+    storage: LocalStorage, tmp_path: Path
+) -> None:
+    attempt, slept = an_attempt(), list[float]()
+    reply = a_reply(tmp_path / "there", attempt).replace("model.bin", "../../out.bin")
+
+    with pytest.raises(NameRefused, match="which is refused"):
+        landing(Service({}), storage, slept).land(attempt, reply)
+
+    assert slept == []
 
 
 @pytest.mark.parametrize(
