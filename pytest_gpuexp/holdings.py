@@ -126,10 +126,12 @@ def named_storage(place: str | None, environ: Mapping[str, str]) -> Storage:
     """Return the storage ``place``, which may hold nothing; None means the environment's.
 
     Raises:
-        StorageError: its address makes no sense.
+        StorageError: its address makes no sense, or is that of a file.
     """
     url = place or environ.get(_VARIABLE) or DEFAULT
     storage = open_storage(url, folder=Path.cwd(), environ=environ)
     if storage is None:
         raise StorageError(f"storage {url!r} is not known here. Name a folder, or s3://bucket.")
+    if "://" not in url and Path(url).is_file():
+        raise StorageError(f"storage {url!r} is a file, and no folder. Name a folder of results.")
     return storage

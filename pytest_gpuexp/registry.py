@@ -82,18 +82,7 @@ def read_registry(path: Path) -> dict[str, Planned]:
 
 def standings(plan: Mapping[str, Planned], storage: Storage) -> dict[str, Standing]:
     """Return where each experiment of ``plan`` stands, by its results, else by the plan's word."""
-    found: dict[str, Standing] = {}
-    for identity, planned in plan.items():
-        try:
-            document = documents.load(storage.read(results_name(identity)), place=identity)
-        except (FileNotFoundError, StorageError):
-            met = True if planned.status in DONE else None
-            found[identity] = Standing(told=f"{planned.status}, no results", met=met)
-            continue
-        assessment = document.get("assessment") or {}
-        met, word = _verdict(assessment)
-        found[identity] = Standing(told=f"{document.get('status', 'unknown')}, {word}", met=met)
-    return found
+    return {identity: _standing(planned, storage) for identity, planned in plan.items()}
 
 
 def in_order(plan: Mapping[str, Planned]) -> dict[str, int]:
@@ -114,6 +103,23 @@ def unmet(
         for other in plan[identity].dependencies
         if not known[other].met
     ]
+
+
+def _standing(planned: Planned, storage: Storage) -> Standing:
+    name = results_name(planned.experiment_id)
+    document: Any = None
+    try:
+        document = documents.load(storage.read(name), place=name)
+    except FileNotFoundError:
+        met = True if planned.status in DONE else None
+        return Standing(told=f"{planned.status}, no results", met=met)
+    except StorageError:
+        pass  # told below, with what is no report
+    assessment = (document.get("assessment") or {}) if isinstance(document, Mapping) else None
+    if not isinstance(assessment, Mapping):
+        return Standing(told=f"{planned.status}, its results cannot be read", met=None)
+    met, word = _verdict(assessment)
+    return Standing(told=f"{document.get('status', 'unknown')}, {word}", met=met)
 
 
 def _verdict(assessment: Mapping[str, Any]) -> tuple[bool | None, str]:

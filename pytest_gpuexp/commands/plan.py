@@ -26,7 +26,9 @@ def add(commands: Commands) -> None:
     )
     asked.add_argument("--registry", default="research_plan.yaml", metavar="FILE", help="the file")
     asked.add_argument(
-        "--storage", metavar="PLACE", help="where results are, as in a session; default: results"
+        "--storage",
+        metavar="PLACE",
+        help="where results are: a folder, or s3://bucket; else PYTEST_GPUEXP_STORAGE, or results",
     )
     asked.set_defaults(act=act)
 

@@ -147,6 +147,8 @@ def test_the_plan_looks_where_sessions_keep_their_results(
     assert "c2-video  [completed, passed]" in by_option[1]
     assert cli.main(["plan", "--storage=gs://bucket"]) == 2
     assert "storage 'gs://bucket' is not known here" in capsys.readouterr().err
+    assert cli.main(["plan", "--storage=pytest.ini"]) == 2
+    assert "'pytest.ini' is a file, and no folder" in capsys.readouterr().err
 
 
 def test_gpuexp_run_selects_by_the_same_ids(

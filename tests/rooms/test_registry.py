@@ -44,6 +44,20 @@ def test_results_outrank_what_the_plan_says(tmp_path: Path) -> None:
     ]
 
 
+@pytest.mark.parametrize("text", ["- a list", "word", "cut: {", "assessment: [1]"])
+def test_results_that_cannot_be_read_are_told_and_meet_nothing(tmp_path: Path, text: str) -> None:
+    (tmp_path / "plan.yaml").write_text(LISTED)
+    (tmp_path / "c1").mkdir()
+    (tmp_path / "c1/results.yaml").write_text(text)
+    plan = read_registry(tmp_path / "plan.yaml")
+
+    known = standings(plan, LocalStorage(tmp_path))
+
+    assert unmet(plan, known, ["c2"]) == [
+        "c2 depends on c1, which is not met (completed, its results cannot be read)"
+    ]
+
+
 def test_all_that_is_wrong_with_a_registry_is_told(tmp_path: Path) -> None:
     (tmp_path / "plan.yaml").write_text(
         "experiments:\n  a: 3\n  ../up: {}\n  b: {dependencies: [z], success_criteria: {m: 1}}\n"
