@@ -67,8 +67,7 @@ def expand(stage: StageConfig, base_config: object, *, groups: Path | None, fold
         except UsageProblems as error:
             problems += [f"{error.subject}: {told}" for told in error.problems]
             continue
-        runs, seeded = _labelled(stage, composed, names, folder, problems)
-        for label, seed, parameters in runs:
+        for label, seed, parameters, seeded in _labelled(stage, composed, names, folder, problems):
             # What was refused has no parameters, and would pass for the same as all else that was.
             if not problems and (not requests or parameters is not requests[-1].parameters):
                 problems += _repetition(seen, f"{path}::{function}", label, seed, parameters)
@@ -82,6 +81,8 @@ def expand(stage: StageConfig, base_config: object, *, groups: Path | None, fold
                     seeded=seeded,
                 )
             )
+    if not problems and any(one.seeded for one in requests):
+        problems += _alike(requests)
     if problems:
         raise UsageProblems(f"stage {stage.name}", list(dict.fromkeys(problems)))
     return Order(
@@ -102,6 +103,25 @@ def _repetition(
     if first == label:
         return []
     return [f"{first} and {label} come to the same config; take one of them out"]
+
+
+def _alike(requests: Sequence[RunRequest]) -> list[str]:
+    """Return a problem for each variant that what is made of the seed alone tells from another."""
+    seen: dict[str, str] = {}
+    problems: list[str] = []
+    for label, one in {_without_seed(request): request for request in requests}.items():
+        first = seen.setdefault(json.dumps([one.target, one.variant], sort_keys=True), label)
+        if first != label:
+            problems.append(
+                f"{first} and {label} differ but in what is made of the seed "
+                f"({', '.join(one.seeded)}), and would be summed up as one variant; give them a "
+                "parameter that tells them apart"
+            )
+    return problems
+
+
+def _without_seed(request: RunRequest) -> str:
+    return request.label.removesuffix(f"seed:{request.seed}").removesuffix("-")
 
 
 def _axis(name: str, values: Sequence[str]) -> Sequence[tuple[str, str] | None]:
@@ -140,18 +160,15 @@ def _labelled(
     names: Sequence[tuple[str, str]],
     folder: Path,
     problems: list[str],
-) -> tuple[Iterator[tuple[str, int, Mapping[str, Plain]]], tuple[str, ...]]:
-    """Return label, seed and parameters of each run of one architecture and dataset.
+) -> Iterator[tuple[str, int, Mapping[str, Plain], Sequence[str]]]:
+    """Yield label, seed and parameters of each run of one architecture and dataset.
 
-    Beside them are the names of the parameters that are made of the seed.
+    Last are the names of the parameters that are made of the seed.
     """
     axes = [name for name, _ in names] + list(stage.hyperparameter_space)
     fixed = [value for _, value in names]
     seeds = cast(Sequence[int], stage.seeds)
-    runs, seeded = variants(composed, stage.hyperparameter_space, seeds, folder, problems)
-
-    def label(values: Sequence[Plain], seed: int) -> str:
+    runs = variants(composed, stage.hyperparameter_space, seeds, folder, problems)
+    for values, seed, parameters, seeded in runs:
         text = row_text(axes, [*fixed, *values]) if axes else ""
-        return f"{text}-seed:{seed}" if text else f"seed:{seed}"
-
-    return ((label(values, seed), seed, given) for values, seed, given in runs), seeded
+        yield (f"{text}-seed:{seed}" if text else f"seed:{seed}"), seed, parameters, seeded

@@ -12,7 +12,7 @@ from typing import Any
 
 from pytest_gpuexp.errors import RecordInvalid
 from pytest_gpuexp.identifiers import row_text, value_text
-from pytest_gpuexp.records import Plain, Threshold
+from pytest_gpuexp.records import Plain, Threshold, without
 
 _VERSION = 1
 
@@ -38,6 +38,11 @@ class RunRequest:
     def target(self) -> str:
         """Return what is run, as an error or a plan names it."""
         return f"{self.path}::{self.function}"
+
+    @property
+    def variant(self) -> dict[str, Plain]:
+        """Return the parameters that all replicates share."""
+        return without(self.parameters, self.seeded)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

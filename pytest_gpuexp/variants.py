@@ -15,7 +15,8 @@ from pytest_gpuexp.records import Plain
 
 Parameters = dict[str, Plain]
 _Solve = Callable[[Mapping[str, Plain], int], Parameters]
-_Run = tuple[tuple[Plain, ...], int, Parameters]
+_Run = tuple[tuple[Plain, ...], int, Parameters, tuple[str, ...]]
+_OfVariant = Callable[[Mapping[str, Plain]], tuple[list[Parameters], tuple[str, ...]]]
 _MOST_FAILED = 100  # variants; what each alone cannot be told in a moment, and they are alike
 _OPEN, _CLOSE = "\ue000", "\ue001"  # of Unicode's private use
 _EMPTY = ""  # no name of a parameter
@@ -29,34 +30,22 @@ def variants(
     seeds: Sequence[int],
     folder: Path,
     problems: list[str],
-) -> tuple[Iterator[_Run], tuple[str, ...]]:
-    """Return the values of ``space``, the seed, and all parameters of each run; seeds fastest.
+) -> Iterator[_Run]:
+    """Yield the values of ``space``, the seed, and all parameters of each run; seeds fastest.
 
-    Beside them are the names of the parameters that are made of the seed. ``config`` may have
-    interpolations; they see the values and ``${seed}``. Runs that differ in the seed alone share
-    their parameters' dict where no interpolation asks for the seed.
+    Last are the names of the parameters that are made of the seed in this variant. ``config`` may
+    have interpolations; they see the values and ``${seed}``. Runs that differ in the seed alone
+    share their parameters' dict where no interpolation asks for the seed.
     ``folder`` is the project's. ``problems`` gets what no worker could be given.
     """
     problems += _inside_of_values(config, space)
-    solve, seeded, by_seed = _way(config, space, seeds[0], folder, problems)
-    return _runs(solve, space, seeds, by_seed, problems), seeded
-
-
-def _runs(
-    solve: _Solve,
-    space: Mapping[str, Sequence[Plain]],
-    seeds: Sequence[int],
-    by_seed: bool,
-    problems: list[str],
-) -> Iterator[_Run]:
     failed = 0
+    of_variant = _way(config, space, seeds, folder, problems)
     for values in itertools.product(*space.values()):
-        chosen = dict(zip(space, values, strict=True))
-        before, parameters = len(problems), Parameters()
-        for number, seed in enumerate(seeds):
-            if by_seed or not number:
-                parameters = solve(chosen, seed)
-            yield values, seed, parameters
+        before = len(problems)
+        found, seeded = of_variant(dict(zip(space, values, strict=True)))
+        for seed, parameters in zip(seeds, found, strict=True):
+            yield values, seed, parameters, seeded
         failed += len(problems) > before
         if failed == _MOST_FAILED:
             return
@@ -65,38 +54,53 @@ def _runs(
 def _way(
     config: Mapping[str, Any],
     space: Mapping[str, Sequence[Plain]],
-    seed: int,
+    seeds: Sequence[int],
     folder: Path,
     problems: list[str],
-) -> tuple[_Solve, tuple[str, ...], bool]:
-    """Return what gives parameters for values and a seed, and those that the seed changes.
-
-    Last is whether the seed may change any.
-    """
+) -> _OfVariant:
+    """Return what gives the parameters of a variant, a seed each, and those that seeds change."""
     written = [config, *space.values()]
     if not composition.interpolates(written):
         _check(space, folder, problems)
-        return _overriding(config, folder, problems), (), False
+        return _for_each(_overriding(config, folder, problems), seeds, ())
     if (marked := _marked(config, space)) is None:
         resolve = _resolving(config, folder, problems)
-        by_seed = "seed" in repr(written)
-        return resolve, _changed(resolve, space, seed) if by_seed else (), by_seed
+        if "seed" in repr(written):
+            return _comparing(resolve, seeds, problems)
+        return _for_each(resolve, seeds, ())
+    # What varies is no text with the seed in it here: a name of ``space`` is never among them.
     seeded = [name for name, value in configs.leaves(marked) if _mark("seed") in _texts(value)]
-    return _filling(marked, folder, problems), tuple(seeded), bool(seeded)
+    return _for_each(_filling(marked, folder, problems), seeds, tuple(seeded))
 
 
-def _changed(solve: _Solve, space: Mapping[str, Sequence[Plain]], seed: int) -> tuple[str, ...]:
-    """Return the parameters that another seed changes in any variant.
+def _for_each(solve: _Solve, seeds: Sequence[int], seeded: tuple[str, ...]) -> _OfVariant:
+    """Solve a variant for each seed, or once where no seed changes anything."""
 
-    They are looked for with one value of each axis, and with each other value of one axis.
-    """
-    first = {name: values[0] for name, values in space.items()}
-    tried = [first, *({**first, name: one} for name, axis in space.items() for one in axis[1:])]
-    found: dict[str, None] = {}
-    for chosen in tried[:_MOST_FAILED]:
-        before, after = solve(chosen, seed), solve(chosen, seed ^ 1)
-        found |= {name: None for name in before if before[name] != after.get(name)}
-    return tuple(found)
+    def of_variant(chosen: Mapping[str, Plain]) -> tuple[list[Parameters], tuple[str, ...]]:
+        if not seeded:
+            return [solve(chosen, seeds[0])] * len(seeds), ()
+        return [solve(chosen, seed) for seed in seeds], seeded
+
+    return of_variant
+
+
+def _comparing(solve: _Solve, seeds: Sequence[int], problems: list[str]) -> _OfVariant:
+    """Find out in each variant what seeds change; one seed is compared with another one."""
+
+    def of_variant(chosen: Mapping[str, Plain]) -> tuple[list[Parameters], tuple[str, ...]]:
+        found = [solve(chosen, seed) for seed in seeds]
+        known = len(problems)
+        more = found if len(seeds) > 1 else [*found, solve(chosen, seeds[0] ^ 1)]
+        del problems[known:]  # of a seed that nobody asked for
+        first, *others = [one for one in more if one] or [{}]  # one that failed has none
+        names = dict.fromkeys(name for one in (first, *others) for name in one)
+        # A name that some seed lacks has moved, too; no parameter is "???".
+        moved = [
+            n for n in names if any(first.get(n, "???") != one.get(n, "???") for one in others)
+        ]
+        return found, tuple(moved)
+
+    return of_variant
 
 
 def _inside_of_values(config: Mapping[str, Any], space: Mapping[str, Sequence[Plain]]) -> list[str]:

@@ -134,6 +134,38 @@ def test_what_is_refused_is_not_told_as_a_repetition_too(folder: Path) -> None:
     assert [one.partition(":")[0] for one in caught.value.problems] == ["a"]
 
 
+def test_a_value_that_varies_is_its_variants_own_where_another_one_is_the_seed(
+    folder: Path,
+) -> None:
+    order = expanded(
+        folder, grouped=False, hyperparameter_space={"init_seed": [100, "${seed}"]}, seeds=3
+    )
+
+    assert [one.variant for one in order.requests] == [{"init_seed": 100}] * 3 + [{}] * 3
+    assert [one.parameters["init_seed"] for one in order.requests] == [100] * 3 + [0, 1, 2]
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"architectures": ["models/a", "models/b"]},
+        {"hyperparameter_space": {"model.out": ["a/${seed}", "b/${seed}"]}},
+    ],
+)
+def test_variants_that_differ_but_in_what_is_made_of_the_seed_are_refused(
+    folder: Path, fields: dict[str, Any]
+) -> None:
+    for name in ("a", "b"):
+        (folder / f"groups/models/{name}.yaml").write_text(f"out: {name}/${{seed}}\n")
+
+    with pytest.raises(UsageProblems) as caught:
+        expanded(folder, seeds=2, **fields)
+
+    [told] = caught.value.problems
+    assert "differ but in what is made of the seed (model.out), and would be summed up" in told
+    assert told.count("model.out:" if "hyper" in str(fields) else "architecture:models_") == 2
+
+
 def test_two_variants_that_come_to_the_same_are_refused(folder: Path) -> None:
     (folder / "groups/models/gnn/copy.yaml").write_text(GROUPS["models/gnn/standard"])
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import itertools
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,20 +19,25 @@ FOLDER = Path("/project")
 
 
 def all_of(
-    config: dict[str, Any], space: dict[str, Any] | None = None, *, seeds: int = 1
+    config: dict[str, Any], space: dict[str, Any] | None = None, *, seeds: Sequence[int] = (0,)
 ) -> list[dict[str, Any]]:
     problems: list[str] = []
     found = [
-        parameters
-        for _, _, parameters in variants(config, space or {}, range(seeds), FOLDER, problems)[0]
+        parameters for _, _, parameters, _ in variants(config, space or {}, seeds, FOLDER, problems)
     ]
     assert problems == []
     return found
 
 
+def seeded(
+    config: dict[str, Any], space: dict[str, Any], seeds: Sequence[int]
+) -> list[Sequence[str]]:
+    return [names for _, _, _, names in variants(config, space, seeds, FOLDER, [])]
+
+
 def told(config: dict[str, Any], space: dict[str, Any]) -> list[str]:
     problems: list[str] = []
-    list(variants(config, space, [0], FOLDER, problems)[0])
+    list(variants(config, space, [0], FOLDER, problems))
     return list(dict.fromkeys(problems))
 
 
@@ -55,7 +61,7 @@ def test_a_text_beside_an_empty_one_stays_a_text() -> None:
 def test_every_way_of_writing_the_seed_follows_it() -> None:
     config = {"a": "${seed}", "b": "${ seed }", "c": "${a}", "d": {"e": "${..seed}"}}
 
-    found = all_of(config, {"x": ["${seed}", "${b}0"]}, seeds=2)
+    found = all_of(config, {"x": ["${seed}", "${b}0"]}, seeds=[0, 1])
 
     assert [one["x"] for one in found] == [0, 1, "00", "10"]
     assert [[one[name] for name in ("a", "b", "c", "d.e")] for one in found] == [
@@ -70,11 +76,29 @@ def test_what_is_made_of_the_seed_is_named_whichever_way_it_is_made() -> None:
     OmegaConf.register_new_resolver("twice", lambda value: value * 2, replace=True)
     config = {"a": "${seed}", "b": {"c": "run-${a}"}, "d": "${x}"}
 
-    _, alike = variants(config, {"x": [1]}, [3], FOLDER, [])
-    _, resolved = variants({**config, "e": "${twice:${a}}"}, {"x": [1]}, [3], FOLDER, [])
+    assert seeded(config, {"x": [1]}, [3]) == [("a", "b.c")]
+    assert seeded({**config, "e": "${twice:${a}}"}, {"x": [1]}, [3]) == [("a", "b.c", "e")]
 
-    assert alike == ("a", "b.c")
-    assert resolved == ("a", "b.c", "e")
+
+def test_what_is_made_of_the_seed_in_one_variant_alone_is_named_for_that_one() -> None:
+    OmegaConf.register_new_resolver("odd", lambda value: value % 2, replace=True)
+    config = {"m": {"own": "${seed}", "fixed": 7}, "a": "${m.${kind}}", "b": "${odd:${seed}}"}
+
+    own = seeded({}, {"x": [100, "${seed}"]}, [0, 1, 2])
+    both = seeded(config, {"kind": ["fixed", "own"]}, [0, 2, 3])
+
+    assert own == [(), (), (), ("x",), ("x",), ("x",)]
+    assert both == [("m.own", "b")] * 3 + [("m.own", "a", "b")] * 3
+
+    OmegaConf.register_new_resolver("named", lambda value: f"n{value}", replace=True)
+    groups = {"n0": {"a": 1}, "n1": {"b": 1}}
+    assert seeded({"m": groups, "c": "${m.${named:${seed}}}"}, {}, [0]) == [("c.a", "c.b")]
+
+
+def test_a_seed_that_nobody_asked_for_is_in_nobodys_way() -> None:
+    OmegaConf.register_new_resolver("below", lambda value: 1 / value, replace=True)
+
+    assert all_of({"a": "${below:${seed}}"}, seeds=[1]) == [{"a": 1.0}]
 
 
 def test_resolvers_and_names_made_of_values_see_the_values() -> None:
@@ -177,7 +201,7 @@ def test_variants_are_what_omegaconf_makes_of_each_alone(
         wanted, problems = [], [str(error)]
 
     told: list[str] = []
-    found = [parameters for _, _, parameters in variants(config, space, [5], FOLDER, told)[0]]
+    found = [parameters for _, _, parameters, _ in variants(config, space, [5], FOLDER, told)]
 
     assert bool(told) == bool(problems)
     if not problems:
