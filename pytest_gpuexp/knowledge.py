@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 
 from pytest_gpuexp import recording
 from pytest_gpuexp.claims import Intent
@@ -79,12 +80,12 @@ class Knowledge:
         """Return the stored result of ``spec``, which stands for the run in this session."""
         if spec.run_id not in self._read:
             self._read.update(self.ledger(spec.experiment_id).stored([spec.run_id]))
-        self.kept[spec.run_id] = self._read[spec.run_id]
+        self.kept[spec.run_id] = _as_of(spec, self._read[spec.run_id])
         return self.kept[spec.run_id]
 
-    def adopt(self, result: ExperimentResult, *, same_code: bool) -> None:
+    def adopt(self, spec: RunSpec, result: ExperimentResult, *, same_code: bool) -> None:
         """Know how a run ended that another session has made meanwhile."""
-        self._read[result.run_id] = self.kept[result.run_id] = result
+        self._read[result.run_id] = self.kept[result.run_id] = _as_of(spec, result)
         if same_code:
             self.vouched.add(result.run_id)
 
@@ -125,15 +126,24 @@ class Knowledge:
     def known(self, specs: Iterable[RunSpec]) -> dict[str, ExperimentResult]:
         """Return the newest result of each of one experiment's ``specs`` that has one.
 
+        Which parameters are made of the seed is as ``specs`` say it, whatever the record says.
+
         Raises:
             RecordInvalid: a stored record cannot be read; the error names its file.
         """
-        wanted = {spec.run_id: spec.experiment_id for spec in specs}
+        wanted = {spec.run_id: spec for spec in specs}
         settled = {key for key, one in self.results.items() if one.status not in UNFINISHED}
         absent = [one for one in wanted if one not in settled and one not in self._read]
         if absent:
-            self._read.update(self.ledger(wanted[absent[0]]).stored(absent))
+            self._read.update(self.ledger(wanted[absent[0]].experiment_id).stored(absent))
         # An attempt that was broken off speaks only where no other has come to an end.
         broken = {key: one for key, one in self.results.items() if key not in settled}
         found = {**broken, **self._read, **{key: self.results[key] for key in settled}}
-        return {run_id: found[run_id] for run_id in wanted if run_id in found}
+        return {key: _as_of(spec, found[key]) for key, spec in wanted.items() if key in found}
+
+
+def _as_of(spec: RunSpec, result: ExperimentResult) -> ExperimentResult:
+    """Return ``result`` as one of the variant of ``spec``: a config may have come to say more."""
+    if tuple(result.seeded) == tuple(spec.seeded):
+        return result
+    return replace(result, seeded=spec.seeded)

@@ -151,7 +151,7 @@ class Runs:
         self._done += 1
         self._counts[reporting.category(result)] += 1
         same_code = result.fingerprint == self._origins.fingerprint(item)
-        self._knowledge.adopt(result, same_code=same_code)
+        self._knowledge.adopt(item.spec, result, same_code=same_code)
         self._display.withdraw()
         for report in kept_reports(item, result):
             item.ihook.pytest_runtest_logreport(report=report)

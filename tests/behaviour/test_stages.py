@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import textwrap
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -69,6 +70,21 @@ def test_replicates_whose_config_is_made_of_the_seed_are_of_one_variant(folder: 
     assert report["assessment"]["variants_judged"] == 2
     assert again.summary["kept"] == 6
     assert "architecture" not in result.best_config
+
+
+def test_what_is_resumed_is_of_the_variant_that_its_stage_says_now(folder: Path) -> None:
+    fields: dict[str, Any] = {"name": "out", "handler": "exp_a.py::exp_mlp"}
+    coordinator = ExperimentCoordinator()
+
+    coordinator.run_stage(StageConfig(**fields, seeds=1), {"architecture": "out/0", "lr": 1})
+    result = coordinator.run_stage(
+        StageConfig(**fields, seeds=3), {"architecture": "out/${seed}", "lr": 1}, resume=True
+    )
+
+    assert result.summary["kept"] == 1
+    assert [one["runs"] for one in result.summary["variants"]] == [3]
+    report = yaml.safe_load((folder / "results/c1-a/stages/out.yaml").read_text())
+    assert report["assessment"]["variants_judged"] == 1
 
 
 def test_a_stage_resumes_what_failed_and_keeps_what_is_done(folder: Path) -> None:

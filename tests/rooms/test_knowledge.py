@@ -47,6 +47,18 @@ def test_a_result_of_this_session_speaks_before_a_stored_one(
     assert knowledge.known([a_spec()]) == {mine.run_id: mine}
 
 
+def test_a_result_is_of_the_variant_that_its_run_is_of_now(
+    knowledge: Knowledge, storage: LocalStorage, tmp_path: Path
+) -> None:
+    stored = recording.commit(storage, a_result(tmp_path), b"")
+    spec = dataclasses.replace(a_spec(), seeded=("lr",))
+
+    [known] = knowledge.known([spec]).values()
+
+    assert (stored.seeded, known.seeded) == ((), ("lr",))
+    assert knowledge.keep(spec).seeded == ("lr",)
+
+
 def test_a_record_is_read_once(knowledge: Knowledge, storage: LocalStorage, tmp_path: Path) -> None:
     stored = recording.commit(storage, a_result(tmp_path), b"")
     knowledge.known([a_spec()])
