@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import inspect
+import itertools
 import types
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence, Sized
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -18,6 +19,7 @@ from pytest_gpuexp.identifiers import folder_problem
 from pytest_gpuexp.records import Experiment, Threshold
 from pytest_gpuexp.retrying import STATUSES, UNASKED, Retries
 from pytest_gpuexp.settings import Settings
+from pytest_gpuexp.values import read_items
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -210,37 +212,57 @@ def _parametrized(mark: pytest.Mark, told: list[Row]) -> Group:
         return Group(kind="parametrize", blocks=(), problems=(problem,))
     names = argnames.split(",") if isinstance(argnames, str) else list(argnames)
     names = [name.strip() for name in names if name.strip()]
-    rows: list[Any] = []
+    items, wrong = read_items(argvalues)
+    if wrong:
+        return Group(kind="parametrize", blocks=(), problems=(f"parametrize {wrong}",))
     bare = isinstance(argnames, str) and len(names) == 1
-    marks: list[tuple[pytest.Mark, ...]] = []
-    own: list[Any] = []
-    for value in argvalues:
-        is_set = type(value).__name__ == "ParameterSet"  # what pytest.param gives
-        marks.append(tuple(getattr(one, "mark", one) for one in value.marks) if is_set else ())
-        own.append(value.id if is_set else None)
-        if is_set:
-            value = value.values[0] if bare else tuple(value.values)
-        rows.append(value)
+    taken = [_taken_apart(item, bare=bare) for item in items]
+    rows = [values for values, _, _ in taken]
     group = parametrize_group(argnames, rows)
     if group.problems:
         return group
-    given = _row_words(mark.kwargs.get("ids"), [(row,) if bare else row for row in rows])
-    if len(given) != len(rows):
-        problem = f"parametrize: {len(given)} ids for {len(rows)} rows"
-        return Group(kind="parametrize", blocks=(), problems=(problem,))
-    for text, words, one, marked in zip(group.blocks[0].texts, given, own, marks, strict=True):
-        words = (one,) if isinstance(one, str) else words
-        if words or marked:
-            told.append(Row(names=tuple(names), text=text, words=words, marks=marked))
+    given, wrong = _row_words(mark.kwargs.get("ids"), [(row,) if bare else row for row in rows])
+    if wrong:
+        return Group(kind="parametrize", blocks=(), problems=(f"parametrize: {wrong}",))
+    for text, words, (_, own, marks) in zip(group.blocks[0].texts, given, taken, strict=True):
+        words = (own,) if isinstance(own, str) else words
+        if words or marks:
+            told.append(Row(names=tuple(names), text=text, words=words, marks=marks))
     return group
 
 
-def _row_words(ids: Any, rows: Sequence[Sequence[Any]]) -> list[tuple[str, ...]]:
-    """Return what ``parametrize(ids=...)`` calls each row: a text a row, or a function a value."""
+def _taken_apart(row: Any, *, bare: bool) -> tuple[Any, Any, tuple[pytest.Mark, ...]]:
+    """Return values, id and marks of a row; ``bare`` rows are one value each."""
+    if type(row).__name__ != "ParameterSet":  # what pytest.param gives
+        return row, None, ()
+    marks = tuple(getattr(one, "mark", one) for one in row.marks)
+    return row.values[0] if bare else tuple(row.values), row.id, marks
+
+
+def _row_words(ids: Any, rows: Sequence[Sequence[Any]]) -> tuple[list[tuple[str, ...]], str | None]:
+    """Return what ``parametrize(ids=...)`` calls each row, or what is wrong with it.
+
+    As pytest has it: a text a row, none at all, or a function of a value. Ids that do not say how
+    many they are may be fewer, and more, than there are rows.
+    """
+    unnamed: list[tuple[str, ...]] = [()] * len(rows)
     if ids is None:
-        return [()] * len(rows)
-    named = [[ids(value) for value in row] for row in rows] if callable(ids) else [[w] for w in ids]
-    return [tuple(str(word) for word in words if word is not None) for words in named]
+        return unnamed, None
+    if not callable(ids) and not isinstance(ids, Iterable):
+        return unnamed, f"ids={ids!r} is neither a function nor a list of ids"
+    if isinstance(ids, Sized) and len(ids) not in (0, len(rows)):
+        return unnamed, f"{len(ids)} ids for {len(rows)} rows"
+    try:
+        named = (
+            [[ids(value) for value in row] for row in rows]
+            if callable(ids)
+            else [[word] for word in itertools.islice(ids, len(rows))]
+        )
+        words = [tuple(str(word) for word in row if word is not None) for row in named]
+    # The user's own code may raise anything, and is told of it.
+    except Exception as error:  # noqa: BLE001
+        return unnamed, f"ids raised {type(error).__name__}: {error}"
+    return words + unnamed[len(words) :], None
 
 
 def _axes(mark: pytest.Mark) -> Mapping[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import types
 from collections.abc import Callable
 from typing import Any
@@ -140,10 +141,58 @@ def test_a_row_keeps_the_ids_that_it_was_given(names: Any, ids: Any) -> None:
     assert [(row.text, row.words) for row in rows] == [("a:1", ("one",)), ("a:2", ("two",))]
 
 
-def test_ids_that_are_too_few_are_told() -> None:
-    [group], _ = declarations.groups_of([pytest.mark.parametrize("a", [1, 2], ids=["x"]).mark])
+@pytest.mark.parametrize(
+    ("ids", "words"),
+    [
+        (map(str, itertools.count()), [("0",), ("1",)]),
+        (iter(["x"]), [("x",)]),
+        ([], []),
+        ({"x": 1, "y": 2}, [("x",), ("y",)]),
+    ],
+)
+def test_ids_are_taken_as_pytest_takes_them(ids: Any, words: list[tuple[str, ...]]) -> None:
+    mark = pytest.mark.parametrize("a", [1, 2], ids=ids)
 
-    assert group.problems == ("parametrize: 1 ids for 2 rows",)
+    [group], rows = declarations.groups_of([mark.mark])
+
+    assert group.problems == ()
+    assert [row.words for row in rows] == words
+
+
+def _refuse(value: object) -> str:
+    raise ValueError(f"no name for {value}")
+
+
+@pytest.mark.parametrize(
+    ("ids", "told"),
+    [
+        (["x"], "1 ids for 2 rows"),
+        (5, "ids=5 is neither a function nor a list of ids"),
+        (_refuse, "ids raised ValueError: no name for 1"),
+        ((_refuse(one) for one in [3]), "ids raised ValueError: no name for 3"),
+    ],
+)
+def test_ids_that_cannot_be_taken_are_told(ids: Any, told: str) -> None:
+    mark = pytest.mark.parametrize("a", [1, 2], ids=ids)
+
+    [group], _ = declarations.groups_of([mark.mark])
+
+    assert group.problems == (f"parametrize: {told}",)
+
+
+@pytest.mark.parametrize(
+    ("values", "told"),
+    [
+        (itertools.count(), "has more than 1,000,000 values"),
+        (5, "is 5 (int), not a "),
+    ],
+)
+def test_values_that_are_no_list_are_told(values: Any, told: str) -> None:
+    mark = pytest.mark.parametrize("a", values)
+
+    [group], _ = declarations.groups_of([mark.mark])
+
+    assert group.problems[0].startswith(f"parametrize {told}")
 
 
 def test_parametrize_is_read_by_keyword_too() -> None:
