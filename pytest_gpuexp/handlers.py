@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
@@ -25,8 +25,8 @@ _NEVER_PARAMETERS = {"runner", "request"}
 class Handler:
     """One handler with all its runs, before any is deselected.
 
-    ``marks`` are its own, and ``rows`` what ``parametrize`` says of single rows. ``retries`` says
-    when its runs are attempted again.
+    ``marks`` are its own, and ``rows`` what ``parametrize`` says of single rows, by their names and
+    their text. ``retries`` says when its runs are attempted again.
     """
 
     handler_id: str
@@ -34,18 +34,17 @@ class Handler:
     specs: tuple[RunSpec, ...]
     variants: Mapping[str, tuple[RunSpec, ...]]
     marks: tuple[pytest.Mark, ...]
-    rows: tuple[Row, ...] = ()
+    rows: Mapping[tuple[str, ...], Mapping[str, Row]] = field(default_factory=dict)
     retries: Retries | None = None
 
     def rows_of(self, spec: RunSpec) -> list[Row]:
         """Return what ``parametrize`` says of the rows that ``spec`` came from."""
-        return [
-            row
-            for row in self.rows
-            if all(name in spec.parameters for name in row.names)
-            and row.text
-            == identifiers.row_text(row.names, [spec.parameters[name] for name in row.names])
-        ]
+        found: list[Row] = []
+        for names, by_text in self.rows.items():
+            if all(name in spec.parameters for name in names):
+                text = identifiers.row_text(names, [spec.parameters[name] for name in names])
+                found += [by_text[text]] if text in by_text else []
+        return found
 
 
 def read_handler(
@@ -91,9 +90,17 @@ def read_handler(
         specs=tuple(spec for specs in variants.values() for spec in specs),
         variants={variant: tuple(specs) for variant, specs in variants.items()},
         marks=tuple(declarations.marks_of(function)),
-        rows=tuple(rows),
+        rows=_by_text(rows),
         retries=retries,
     )
+
+
+def _by_text(rows: Iterable[Row]) -> dict[tuple[str, ...], dict[str, Row]]:
+    """Return ``rows`` by names and text: ten thousand runs look theirs up."""
+    found: dict[tuple[str, ...], dict[str, Row]] = {}
+    for row in rows:
+        found.setdefault(row.names, {})[row.text] = row
+    return found
 
 
 def arguments(function: Callable[..., Any]) -> set[str]:

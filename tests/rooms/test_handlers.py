@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -130,6 +131,23 @@ def test_the_marks_of_a_row_hold_for_its_runs_alone() -> None:
         ["skip"],
         ["skip"],
     ]
+
+
+def test_the_rows_of_all_runs_are_found_in_as_many_steps_as_there_are_runs() -> None:
+    def steps(count: int) -> int:
+        @pytest.mark.parametrize("lr", range(count), ids=str)
+        def function(runner: Any) -> None: ...
+
+        handler, calls = read(function), list[str]()
+        sys.setprofile(lambda frame, event, argument: calls.append(event))
+        try:
+            rows = [handler.rows_of(spec) for spec in handler.specs]
+        finally:
+            sys.setprofile(None)
+        assert [row.words for [row] in rows] == [(str(number),) for number in range(count)]
+        return len(calls)
+
+    assert steps(200) < 3 * steps(100)
 
 
 def test_every_problem_of_a_handler_is_told_at_once() -> None:
