@@ -75,12 +75,12 @@ def _handler_part(name: str, specs: Sequence[RunSpec]) -> str:
     variants: dict[str, set[int]] = {}
     for spec in specs:
         # One expansion wrote them all, so equal parameters come in equal order.
-        variants.setdefault(repr(spec.parameters), set()).add(spec.seed)
+        variants.setdefault(repr(spec.variant), set()).add(spec.seed)
     seeds = {frozenset(of_one) for of_one in variants.values()}
     if len(seeds) > 1:
         return f"{name} {_count(len(specs), 'run')} of {_count(len(variants), 'variant')}"
     replicates = _count(len(next(iter(seeds))), "seed")
-    if not any(spec.parameters for spec in specs[:1]):
+    if len(variants) == 1 and not specs[0].variant:
         return f"{name} {replicates}"
     return f"{name} {_count(len(variants), 'variant')} x {replicates}"
 

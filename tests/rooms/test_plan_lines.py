@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
@@ -44,6 +45,19 @@ def test_variants_with_different_seeds_are_not_multiplied() -> None:
     specs = [spec({"lr": 1}), spec({"lr": 1}, seed=1), spec({"lr": 2})]
 
     assert plan_lines({"c1": specs}) == ["c1: 3 runs = exp_mlp 3 runs of 2 variants"]
+
+
+def test_runs_that_differ_in_what_is_made_of_the_seed_are_of_one_variant() -> None:
+    specs = [
+        dataclasses.replace(spec({**own, "out": f"out/{seed}"}, seed=seed), seeded=("out",))
+        for own in ({"lr": 1}, {"lr": 2})
+        for seed in range(3)
+    ]
+
+    assert plan_lines({"c1": specs}) == ["c1: 6 runs = exp_mlp 2 variants x 3 seeds"]
+    assert plan_lines(
+        {"c1": [dataclasses.replace(one, seeded=("lr", "out")) for one in specs]}
+    ) == ["c1: 6 runs = exp_mlp 3 seeds"]
 
 
 def test_an_experiment_with_nothing_to_run_is_told_too() -> None:
