@@ -95,6 +95,7 @@ class ExperimentModule(pytest.Module):
 
     def prepare(self) -> None:
         """Import the module and make its fixtures, and ours, known; a worker needs no more."""
+        self.kit.modules[self.path] = self  # pytest makes more modules of a file than it collects
         for _ in super().collect():
             pass  # what another plugin makes of a class or a function here is not a run
         pytest.register_fixture(name="runner", func=binding.runner, node=self)
@@ -237,7 +238,6 @@ class Kit:
         self._finder.install()
         module = ExperimentModule.from_parent(parent, path=file_path)
         module.kit = self
-        self.modules[file_path] = module
         others = [one for one in collectors if type(one) is not pytest.Module]
         return [*others, module]
 

@@ -362,6 +362,23 @@ def test_k_takes_the_ids_that_parametrize_gives(tmp_path: Path) -> None:
     assert "1/4 tests collected" in ended.text
 
 
+def test_files_that_are_named_are_each_judged_and_reported(tmp_path: Path) -> None:
+    names = ["exp_a", "exp_b", "exp_c"]
+    source = """
+        from pytest_gpuexp import criterion
+        def exp_one(runner): return {"metrics": {"score": 1}}
+        @criterion(exp_one)
+        def crit_one(replicates): assert len(replicates.results) == 1
+        """
+    sessions.write(tmp_path, **dict.fromkeys(names, source))
+
+    ended = sessions.run(tmp_path, *[f"{name}.py" for name in names])
+
+    assert ended.code == 0, ended.text
+    assert "6 passed" in ended.text
+    assert [name for name in names if (tmp_path / f"results/{name}/results.yaml").exists()] == names
+
+
 def test_only_the_runs_that_were_chosen_are_run(tmp_path: Path) -> None:
     sessions.write(tmp_path, exp_a=SELECTABLE, tox="[pytest]\nmarkers = slow: takes its time\n")
 
