@@ -17,7 +17,7 @@ from pytest_gpuexp.orders import Order
 from pytest_gpuexp.places import Places
 from pytest_gpuexp.protocols import Display
 from pytest_gpuexp.records import ExperimentResult, RunSpec
-from pytest_gpuexp.registry import Planned
+from pytest_gpuexp.registry import Planned, Standing
 
 
 class Closing:
@@ -51,6 +51,7 @@ class Closing:
         self._display = display
         self._stub = stub
         self._unreadable: list[str] = []
+        self._standings: dict[str, Standing] = {}  # of what others wait for
 
     def judge(self, session: pytest.Session, modules: Iterable[ExperimentModule]) -> None:
         """Run the criteria among the items of ``session``, over its results and stored ones."""
@@ -68,6 +69,7 @@ class Closing:
 
     def conclude(self, session: pytest.Session, modules: Iterable[ExperimentModule]) -> None:
         """Write ``results.yaml`` of each of ``modules`` that has results."""
+        self._standings.clear()  # they are of before the first run
         order = registry.in_order(self._plan)  # what others wait for comes first
         told = sorted(modules, key=lambda one: order.get(one.experiment.experiment_id, 0))
         for module in () if self._places.refused else told:
@@ -103,9 +105,11 @@ class Closing:
 
     def unmet(self, wanted: Iterable[str]) -> list[str]:
         """Return what the ``wanted`` experiments wait for, by the registry."""
-        names = dict.fromkeys(wanted)
-        known = registry.standings(self._plan, self._places.storage)
-        return registry.unmet(self._plan, known, names)
+        names = [name for name in dict.fromkeys(wanted) if name in self._plan]
+        others = {other for name in names for other in self._plan[name].dependencies}
+        unread = {other: self._plan[other] for other in others if other not in self._standings}
+        self._standings |= registry.standings(unread, self._places.storage)
+        return registry.unmet(self._plan, self._standings, names)
 
     def settle(self, session: pytest.Session) -> None:
         """Let ``session`` end with an exit code that says whether it evaluated anything."""

@@ -110,6 +110,42 @@ def test_what_is_met_in_the_same_session_is_not_told_as_unmet_in_the_end(folder:
     assert found["assessment"]["notes"] == []
 
 
+WATCHED = """
+    from pytest_gpuexp.storage.local import LocalStorage
+
+    class Watched(LocalStorage):
+        def read(self, name):
+            with open("reads.txt", "a") as file:
+                print(name, file=file)
+            return super().read(name)
+
+    def pytest_gpuexp_make_storage(url, settings):
+        return Watched(settings.invocation_dir / url)
+"""
+
+
+def test_only_what_is_waited_for_is_read_and_once_for_all_that_wait(folder: Path) -> None:
+    names = [f"c{number}-waits" for number in range(4, 9)]
+    plan = folder / "research_plan.yaml"
+    entries = "".join(f"  {name}: {{dependencies: [c3-nowhere]}}\n" for name in names)
+    plan.write_text(plan.read_text() + entries)
+    tests = {
+        f"exp_{name[:2]}": TWO.replace("c2-video", name).replace("e2_1", "e9_1") for name in names
+    }
+    sessions.write(folder, conftest=WATCHED, **tests)
+
+    ended = sessions.run(folder, *[f"{name}.py" for name in tests], "--registry=research_plan.yaml")
+
+    told = "depends on c3-nowhere, which is not met (pending, no results)"
+    assert ended.code == 0, ended.text
+    for name in names:
+        found = yaml.safe_load((folder / f"results/{name}/results.yaml").read_text())
+        assert found["assessment"]["notes"] == [f"{name} {told}"]
+    reads = (folder / "reads.txt").read_text().split()
+    assert reads.count("c3-nowhere/results.yaml") == 2  # before the first run, and after the last
+    assert not {"c1-latents/results.yaml", "c2-video/results.yaml"} & set(reads)
+
+
 def test_ids_select_experiments_and_sub_experiments(folder: Path) -> None:
     ended = sessions.run(folder, "--experiment-id=c1-latents", "--sub-experiment=e1_2", "-q")
 
