@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.util
 import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
+
+from yaml import YAMLError
 
 from pytest_gpuexp.errors import UsageProblems
 
@@ -45,11 +48,11 @@ def resolved(config: Mapping[str, Any], chosen: Mapping[str, Any]) -> dict[str, 
         UsageProblems: see ``to_plain``.
     """
     omegaconf = _omegaconf()
-    made = omegaconf.create(dict(config))
-    for name, value in chosen.items():
-        omegaconf.update(made, name, value, merge=False)
-    plain: dict[str, Any] = to_plain(made)
-    return plain
+    with _telling("config"):
+        made = omegaconf.create(dict(config))
+        for name, value in chosen.items():
+            omegaconf.update(made, name, value, merge=False)
+    return cast(dict[str, Any], to_plain(made))
 
 
 def as_omegaconf(config: Mapping[str, Any]) -> Any:
@@ -104,6 +107,8 @@ def compose(folder: Path, choices: Sequence[tuple[str, str]], base: object) -> d
     """
     _need("hydra", "config groups")
     problems = [problem for _, one in choices for problem in _choice_problems(folder, one)]
+    if isinstance(base, str) and (folder / f"{base}.yaml").is_file():
+        problems += _file_problems(folder, base)
     if not folder.is_dir():
         problems = [f"there is no folder {folder}"]
     if problems:
@@ -112,10 +117,9 @@ def compose(folder: Path, choices: Sequence[tuple[str, str]], base: object) -> d
     overrides = [_override(folder, package, choice) for package, choice in choices]
     composed = _compose(folder, name, overrides)
     if name is None and base:
-        omegaconf = _omegaconf()
-        composed = omegaconf.merge(omegaconf.create(base), composed)
-    plain: dict[str, Any] = _omegaconf().to_container(composed, resolve=False)
-    return plain
+        with _telling("base_config"):
+            composed = _omegaconf().merge(base, composed)
+    return cast(dict[str, Any], _omegaconf().to_container(composed, resolve=False))
 
 
 class Composer:
@@ -129,6 +133,7 @@ class Composer:
         """Compose over ``base``, as ``compose`` does."""
         self._folder, self._base = folder, base
         self._parts: dict[tuple[str, str], dict[str, Any]] = {}
+        self._depends = functools.cache(self._depends_on_others)
 
     def compose(self, choices: Sequence[tuple[str, str]]) -> dict[str, Any]:
         """Return what ``compose`` returns for ``choices``."""
@@ -138,18 +143,16 @@ class Composer:
         for choice in choices:
             if choice not in self._parts:
                 self._parts[choice] = compose(self._folder, [choice], {})
-        omegaconf = _omegaconf()
-        merged = omegaconf.merge(self._base, *(self._parts[choice] for choice in choices))
-        plain: dict[str, Any] = omegaconf.to_container(merged, resolve=False)
-        return plain
+        with _telling("base_config"):
+            merged = _omegaconf().merge(self._base, *(self._parts[choice] for choice in choices))
+        return cast(dict[str, Any], _omegaconf().to_container(merged, resolve=False))
 
-    def _depends(self, choice: str) -> bool:
+    def _depends_on_others(self, choice: str) -> bool:
         """Return whether the file of ``choice`` is not as it should be, or names others."""
         file = self._folder / f"{choice}.yaml"
-        return (
-            bool(_choice_problems(self._folder, choice))
-            or _DEFAULTS.search(file.read_text()) is not None
-        )
+        if _choice_problems(self._folder, choice):
+            return True
+        return _DEFAULTS.search(file.read_text("utf-8")) is not None
 
 
 def parse_overrides(words: Sequence[str]) -> list[tuple[str, list[Any]]]:
@@ -191,14 +194,24 @@ def is_installed() -> bool:
 
 def _resolved(config: object) -> Any:
     omegaconf = _omegaconf()
+    with _telling("config"):
+        made = config if omegaconf.is_config(config) else omegaconf.create(config)
+        return omegaconf.to_container(made, resolve=True, throw_on_missing=False)
+
+
+@contextmanager
+def _telling(subject: str) -> Iterator[None]:
+    """Make what OmegaConf refuses a problem of ``subject``, with its key."""
     from omegaconf.errors import OmegaConfBaseException
 
     try:
-        made = config if omegaconf.is_config(config) else omegaconf.create(config)
-        return omegaconf.to_container(made, resolve=True, throw_on_missing=False)
+        yield
     except OmegaConfBaseException as error:
-        key = getattr(error, "full_key", None) or "config"
-        raise UsageProblems("config", [f"{key}: {str(error).splitlines()[0]}"]) from None
+        raise UsageProblems(subject, [_sentence(error)]) from None
+
+
+def _sentence(error: Exception) -> str:
+    return f"{getattr(error, 'full_key', None) or 'config'}: {str(error).splitlines()[0]}"
 
 
 def _compose(folder: Path, name: str | None, overrides: list[str]) -> Any:
@@ -209,8 +222,10 @@ def _compose(folder: Path, name: str | None, overrides: list[str]) -> Any:
     try:
         with _cleared(), hydra.initialize_config_dir(str(folder.resolve()), version_base="1.3"):
             return hydra.compose(config_name=name, overrides=overrides)
-    except (HydraException, OmegaConfBaseException) as error:
-        raise UsageProblems(f"base_config_path {folder}", [" ".join(str(error).split())]) from None
+    except (HydraException, OmegaConfBaseException, YAMLError, UnicodeDecodeError) as error:
+        # Hydra has no words of its own for a file that cannot be read.
+        told = str(error) or str(error.__cause__ or error.__context__ or type(error).__name__)
+        raise UsageProblems(f"base_config_path {folder}", [" ".join(told.split())]) from None
 
 
 @contextmanager
@@ -230,7 +245,7 @@ def _cleared() -> Iterator[None]:
 def _choice_problems(folder: Path, choice: str) -> list[str]:
     if (folder / f"{choice}.yaml").is_file():
         if "/" in choice:
-            return []
+            return _file_problems(folder, choice)
         return [f"{choice!r} is of no group; put it into a folder there, as models/{choice}"]
     found = sorted(
         path.relative_to(folder).with_suffix("").as_posix()
@@ -239,9 +254,25 @@ def _choice_problems(folder: Path, choice: str) -> list[str]:
     return [f"{choice!r} is no config there; beside it are: {', '.join(found) or 'none'}"]
 
 
+def _file_problems(folder: Path, name: str) -> list[str]:
+    """Return what keeps the config ``name`` in ``folder`` from being composed, by its file."""
+    from omegaconf.errors import OmegaConfBaseException
+
+    file, omegaconf = f"{name}.yaml", _omegaconf()
+    try:
+        loaded = omegaconf.load(folder / file)
+    except UnicodeDecodeError as error:
+        return [f"{file}: it is not UTF-8 ({error.reason}, byte {error.start})"]
+    except OmegaConfBaseException as error:
+        return [f"{file}: {_sentence(error)}"]
+    except (YAMLError, OSError) as error:
+        return [f"{file}: {' '.join(str(error).split())}"]
+    return [] if omegaconf.is_dict(loaded) else [f"{file}: it holds a list, not a mapping"]
+
+
 def _override(folder: Path, package: str, choice: str) -> str:
     group, _, option = choice.rpartition("/")
-    text = (folder / f"{choice}.yaml").read_text()
+    text = (folder / f"{choice}.yaml").read_text("utf-8")
     own = any(line.startswith(_HEADER) for line in text.splitlines())
     quoted = "'" + option.replace("'", "\\'") + "'"  # 8 and true are names here, no values
     return f"+{group}={quoted}" if own else f"+{group}@{package}={quoted}"

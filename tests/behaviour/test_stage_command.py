@@ -143,3 +143,13 @@ def test_what_cannot_be_done_is_told_and_nothing_runs(
 
     assert told in capsys.readouterr().err
     assert not (folder / "results").exists()
+
+
+def test_a_misspelt_interpolation_is_told_and_no_traceback(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code = cli.main(["stage", "stage2", "model.width='${seed'", "--dry-run"])
+
+    told = capsys.readouterr()
+    assert code != 0
+    assert "model.width: no viable alternative at input '${seed'" in told.out + told.err

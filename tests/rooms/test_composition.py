@@ -3,6 +3,7 @@ from __future__ import annotations
 import itertools
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -111,3 +112,54 @@ def test_without_the_extra_plain_configs_work_and_groups_name_it(tmp_path: Path)
 
     assert "{'lr': 1, 'architecture': 'a'}" in done.stdout, done.stderr
     assert "pip install 'pytest-gpuexp[hydra]'" in done.stdout
+
+
+WRONG = {
+    "m/list": (b"- 1\n", "m/list.yaml: it holds a list, not a mapping"),
+    "m/five": (b"5\n", "m/five.yaml: Invalid loaded object type: int"),
+    "m/broken": (b"a: [1\n", "m/broken.yaml: while parsing a flow sequence in"),
+    "m/latin": (b"a: \xe9\n", "m/latin.yaml: it is not UTF-8 (invalid continuation byte, byte 3)"),
+    "m/typo": (b"a: {b: '${x'}\n", "m/typo.yaml: a.b: no viable alternative at input '${x'"),
+    "m/far": (b"defaults: [../n/typo]\n", "token recognition error|no viable alternative at"),
+}
+
+
+@pytest.mark.parametrize("base", [{}, {"y": 1}, "config"], ids=["none", "mapping", "name"])
+@pytest.mark.parametrize("choice", WRONG)
+def test_a_group_file_that_cannot_be_read_is_told_with_its_name_and_key(
+    tmp_path: Path, choice: str, base: object
+) -> None:
+    written = {"config": b"y: 2\n", "n/typo": b"a: '${x'\n", "m/good": b"a: 1\n"}
+    for name, content in {**written, choice: WRONG[choice][0]}.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / f"{name}.yaml").write_bytes(content)
+
+    for compose in (
+        composition.Composer(tmp_path, base).compose,
+        lambda choices: composition.compose(tmp_path, choices, base),
+    ):
+        with pytest.raises(UsageProblems) as caught:
+            compose([("model", "m/good"), ("other", choice)])
+        [told] = caught.value.problems
+        assert any(text in told for text in WRONG[choice][1].split("|"))
+
+
+@pytest.mark.parametrize("text", ["${b", "${seed", "${.}"])
+def test_a_misspelt_interpolation_is_told_with_its_key(tmp_path: Path, text: str) -> None:
+    (tmp_path / "m").mkdir()
+    (tmp_path / "m/a.yaml").write_text("x: 1\n")
+    (tmp_path / "config.yaml").write_text(f"a: {{b: '{text}'}}\n")
+    config = {"a": {"b": text}}
+    ways: list[Callable[[], object]] = [
+        lambda: composition.to_plain(config),
+        lambda: composition.resolved(config, {}),
+        lambda: composition.resolved({"a": {"b": 1}}, {"a.b": text}),
+        lambda: composition.compose(tmp_path, [("model", "m/a")], config),
+        lambda: composition.compose(tmp_path, [("model", "m/a")], "config"),
+        lambda: composition.Composer(tmp_path, config).compose([("model", "m/a")]),
+        lambda: composition.Composer(tmp_path, config).compose([]),
+    ]
+
+    for way in ways:
+        with pytest.raises(UsageProblems, match=r"a\.b: (no viable|extraneous input)"):
+            way()
