@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -22,8 +23,14 @@ def backends_of(folder: Path, options: Sequence[str] = ()) -> list[str]:
     ``options`` are further words for pytest, which is started in a process of its own.
 
     Raises:
-        BackendUnavailable: pytest does not start there; what it said is told.
+        BackendUnavailable: pytest does not start there, or its start has asked this; what it said
+            is told.
     """
+    if _FILE in os.environ:
+        raise BackendUnavailable(
+            "the backends were asked for while they were being asked for, by a conftest or plugin "
+            "that does so as it is imported. Let it ask in a function that is called later."
+        )
     with tempfile.TemporaryDirectory(prefix="gpuexp-") as place:
         file = Path(place) / "names.json"
         words = [sys.executable, "-m", "pytest", "-p", "pytest_gpuexp.offers", *options]
@@ -42,6 +49,11 @@ def backends_of(folder: Path, options: Sequence[str] = ()) -> list[str]:
             raise BackendUnavailable(
                 f"pytest did not say within {_SECONDS:.0f} s which backends {folder} knows. See "
                 "what holds it up there: pytest --collect-only"
+            ) from None
+        except OSError as error:
+            raise BackendUnavailable(
+                f"pytest cannot be started in {folder}: {error.strerror}. Name the folder of a "
+                "project."
             ) from None
         if not file.is_file():
             output = done.stdout.decode(errors="replace").strip()

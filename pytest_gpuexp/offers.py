@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import traceback
 from pathlib import Path
 
 import pytest
@@ -22,7 +23,13 @@ def pytest_cmdline_main(config: pytest.Config) -> int | None:
         return None
     hook = getattr(config.hook, "pytest_gpuexp_backend_names", list)
     try:
-        Path(file).write_text(json.dumps(known_backends(hook())))
+        names = known_backends(hook())
     except UsageProblems as error:
         raise pytest.UsageError(str(error)) from None
+    # The project's own code may raise anything, and pytest would tell it by its own frames.
+    except Exception as error:  # noqa: BLE001
+        place = traceback.extract_tb(error.__traceback__)[-1]
+        told = f"{type(error).__name__}: {error} ({place.filename}:{place.lineno})"
+        raise pytest.UsageError(f"pytest_gpuexp_backend_names raised {told}") from None
+    Path(file).write_text(json.dumps(names))
     return 0

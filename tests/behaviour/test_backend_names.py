@@ -75,3 +75,37 @@ def test_a_project_whose_pytest_does_not_start_says_why_it_knows_no_backends(fol
     (folder / "conftest.py").write_text("def pytest_gpuexp_backend_names(): return 'moon'\n")
     with pytest.raises(BackendUnavailable, match="it returned 'moon'; return a list of names"):
         CloudRunnerFactory.available_backends()
+
+
+def test_a_conftest_that_asks_while_it_is_imported_is_told_so_and_starts_no_more(
+    folder: Path,
+) -> None:
+    (folder / "conftest.py").write_text(
+        "from pathlib import Path\n"
+        "from pytest_gpuexp import CloudRunnerFactory\n"
+        "with Path('asked.txt').open('a') as file: file.write('x')\n"
+        "assert len(Path('asked.txt').read_text()) < 4, 'without end'\n"
+        "CloudRunnerFactory.available_backends()\n"
+    )
+
+    with pytest.raises(BackendUnavailable, match="while they were being asked for"):
+        CloudRunnerFactory.available_backends()
+
+    assert (folder / "asked.txt").read_text() == "x"
+
+
+@pytest.mark.parametrize(("name", "told"), [("no", "No such file"), ("exp_a.py", "Not a direct")])
+def test_a_folder_that_is_none_is_told(folder: Path, name: str, told: str) -> None:
+    with pytest.raises(BackendUnavailable, match=f"cannot be started in .*{name}: {told}"):
+        CloudRunnerFactory.available_backends(folder=folder / name)
+
+
+def test_a_hook_that_raises_is_told_by_its_own_error(folder: Path) -> None:
+    (folder / "conftest.py").write_text(
+        "def pytest_gpuexp_backend_names():\n    raise ValueError('no moon')\n"
+    )
+
+    with pytest.raises(BackendUnavailable, match=r"ValueError: no moon \(.*conftest.py:2\)") as e:
+        CloudRunnerFactory.available_backends()
+
+    assert "pluggy" not in str(e.value)
