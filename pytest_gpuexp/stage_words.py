@@ -68,7 +68,12 @@ def _read(words: Sequence[str]) -> list[tuple[str, list[Any]]]:
         read = overrides.parse_overrides(None, [], words, None)
         pairs = [(key, list(values)) for key, values in {**read.axes, **read.added}.items()]
     # `seed` is a config's word; of a stage it means the seeds themselves, never their count.
-    return [("seeds", [values]) if key == "seed" else (key, values) for key, values in pairs]
+    return [("seeds", [_several(them)]) if key == "seed" else (key, them) for key, them in pairs]
+
+
+def _several(values: list[Any]) -> list[Any]:
+    """Return the seeds of ``seed=3``, ``seed=3,4`` and ``seed=[3,4]``."""
+    return values[0] if len(values) == 1 and isinstance(values[0], list) else values
 
 
 def _is_whole(key: str, values: Sequence[Any]) -> bool:

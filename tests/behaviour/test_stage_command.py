@@ -110,6 +110,7 @@ def test_a_function_of_a_package_is_found_where_the_commands_path_does_not_lead(
         (["stages/stage2.yaml", "dropout=0.1,0.2"], "8 runs: 2 learning_rate x 2 dropout x 2"),
         (["stage2", "seeds=[0,7,9]"], "6 runs: 2 learning_rate x 3 seeds"),
         (["stage2", "seed=7"], "2 runs: 2 learning_rate x 1 seeds"),
+        (["stage2", "seed=[3,4,5]"], "6 runs: 2 learning_rate x 3 seeds"),
         (["stage2", "seed=7,8,9"], "6 runs: 2 learning_rate x 3 seeds"),
         (["stage2", "seeds=4,5", "learning_rate=1"], "2 runs: 1 learning_rate x 2 seeds"),
     ],
