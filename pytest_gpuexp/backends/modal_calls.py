@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import itertools
+import functools
 import json
+import math
 import queue
 import threading
 import time
@@ -50,13 +51,20 @@ class _Known:
 class Calls:
     """Spawns calls and awaits them, all at once; what has ended is taken by ``take``."""
 
-    def __init__(self, claims: Callable[[], Any], *, patience: float = PATIENCE_SECONDS) -> None:
+    def __init__(
+        self,
+        claims: Callable[[], Any],
+        *,
+        patience: float = PATIENCE_SECONDS,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         """Start the thread; a server may be away for ``patience`` seconds.
 
         ``claims`` gives the Dict in which calls claim what they were spawned for.
         """
         self._claims = claims
         self._patience = patience
+        self._clock = clock
         self._ended: queue.SimpleQueue[Ended] = queue.SimpleQueue()
         self._known: queue.SimpleQueue[tuple[str, str]] = queue.SimpleQueue()
         self._tasks: dict[str, asyncio.Task[None]] = {}
@@ -165,23 +173,31 @@ class Calls:
         if key in self._cancelled:
             self._loop.create_task(_end(known.call))
         self._logs.heed(known.call_id, known.source, known.source_id, log)
+        seconds = known.glance
         try:
-            return str(await self._persist(lambda: _get(known)))
+            while True:
+                reply = await self._persist(functools.partial(_ask, known.call, seconds))
+                if reply is not None:
+                    return str(reply)
+                seconds = _ASK_SECONDS
+                await asyncio.sleep(_SHORT_SECONDS)
         finally:
             self._logs.forget(known.call_id)
 
     async def _persist(self, attempt: Callable[[], Any]) -> Any:
         """Return what ``attempt`` gives, made again while nobody can be reached.
 
-        A spawn that is made twice does no harm: the first call to begin has the claim.
+        The patience begins with the first failure. A spawn that is made twice does no harm: the
+        first call to begin has the claim.
         """
-        given_up = self._loop.time() + self._patience
-        wait = _FIRST_WAIT
+        wait, failing_since = _FIRST_WAIT, math.inf
         while True:
             try:
                 return await attempt()
             except Exception as error:
-                if is_final(error) or is_refusal(error) or self._loop.time() > given_up:
+                failing_since = min(failing_since, self._clock())
+                tried = self._clock() - failing_since
+                if is_final(error) or is_refusal(error) or tried > self._patience:
                     raise
             await asyncio.sleep(wait)
             wait = min(2 * wait, _LONGEST_WAIT)
@@ -261,13 +277,13 @@ def _found(call_id: str) -> _Known:
     return _Known(call, call_id, call, call_id, _GLANCE_SECONDS)
 
 
-async def _get(known: _Known) -> str:
+async def _ask(call: Any, seconds: float) -> str | None:
+    """Return what ``call`` replies, or None where it has not within ``seconds``."""
     # The client sees that an output has expired when its patience ends, and not before.
-    for seconds in itertools.chain([known.glance], itertools.repeat(_ASK_SECONDS)):
-        with contextlib.suppress(TimeoutError):
-            return str(await known.call.get.aio(timeout=seconds))
-        await asyncio.sleep(_SHORT_SECONDS)
-    raise AssertionError("it is asked for ever")
+    try:
+        return str(await call.get.aio(timeout=seconds))
+    except TimeoutError:
+        return None
 
 
 async def _end(call: Any) -> None:

@@ -1,0 +1,101 @@
+"""The calls of one session, spawned and awaited in a thread of their own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import modal.exception as told
+
+from pytest_gpuexp.backends.modal_calls import Calls, Ended
+
+
+@dataclass
+class Clock:
+    """Time that passes while a call is asked for its output."""
+
+    now: float = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@dataclass
+class Asked:
+    """What is asked as Modal's objects are: by ``aio``; answers one after the other."""
+
+    answers: list[Any]
+    clock: Clock = field(default_factory=Clock)
+    times: int = 0
+
+    async def aio(self, *_: object, timeout: float = 0.0, **__: object) -> Any:
+        self.times += 1
+        answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
+        if isinstance(answer, BaseException):
+            self.clock.now += timeout
+            raise answer
+        return answer
+
+
+@dataclass
+class Call:
+    get: Asked
+    cancel: Asked = field(default_factory=lambda: Asked([None]))
+    object_id: str = "fc-1"
+
+
+@dataclass
+class Function:
+    spawn: Asked
+    object_id: str = "fu-1"
+
+
+@dataclass
+class Claims:
+    """A Dict whose ``put`` says whether the key was free, and whose ``get`` who has it."""
+
+    put: Asked
+    get: Asked = field(default_factory=lambda: Asked(["fc-first"]))
+
+
+GONE = told.ConnectionError("nobody there")
+NOT_YET = TimeoutError()
+
+
+@contextmanager
+def calls(claims: object = None, **about: Any) -> Iterator[Calls]:
+    opened = Calls(lambda: claims, **about)
+    yield opened
+    opened.close()
+
+
+def taken(opened: Calls, seconds: float = 20.0) -> Ended:
+    [ended] = opened.take(seconds)
+    return ended
+
+
+def test_patience_begins_with_the_first_failure_and_not_with_the_run(tmp_path: Path) -> None:
+    clock = Clock()
+    call = Call(Asked([*[NOT_YET] * 20, GONE, NOT_YET, GONE, "the reply"], clock))
+
+    with calls(patience=100.0, clock=clock) as opened:
+        opened.spawn("run.1", Function(Asked([call])), "{}", claim="c", log=tmp_path / "log")
+        ended = taken(opened)
+
+    assert clock.now > 1000
+    assert (ended.error, ended.reply) == (None, "the reply")
+
+
+def test_a_server_that_stays_away_ends_the_patience(tmp_path: Path) -> None:
+    clock = Clock()
+    call = Call(Asked([NOT_YET, GONE], clock))
+
+    with calls(patience=100.0, clock=clock) as opened:
+        opened.spawn("run.1", Function(Asked([call])), "{}", claim="c", log=tmp_path / "log")
+        ended = taken(opened)
+
+    assert ended.error is GONE
+    assert ended.call_id == "fc-1"
