@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
-import json
 import math
 import queue
 import threading
@@ -15,13 +14,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pytest_gpuexp.backends.modal_claims import VOID, claimed_by, settle
+from pytest_gpuexp.backends.modal_failures import is_final, is_refusal
 from pytest_gpuexp.backends.modal_logs import Logs
 
-VOID = "void"  # the claim of an attempt that nobody will run
 # How long nobody may be reached before the session gives up; its calls go on without it.
 PATIENCE_SECONDS = 900.0
 _FIRST_WAIT, _LONGEST_WAIT = 0.2, 15.0
-_CANCEL_SECONDS, _LEAVE_SECONDS = 3.0, 1.0
+CANCEL_SECONDS, _LEAVE_SECONDS = 3.0, 1.0
 _GLANCE_SECONDS, _ASK_SECONDS = 1.0, 60.0
 _SHORT_SECONDS = 0.05
 
@@ -56,14 +56,19 @@ class Calls:
         claims: Callable[[], Any],
         *,
         patience: float = PATIENCE_SECONDS,
+        cancel_seconds: float = CANCEL_SECONDS,
         clock: Callable[[], float] = time.monotonic,
+        find: Callable[[str], Any] | None = None,
     ) -> None:
         """Start the thread; a server may be away for ``patience`` seconds.
 
-        ``claims`` gives the Dict in which calls claim what they were spawned for.
+        ``claims`` gives the Dict in which calls claim what they were spawned for, ``find`` Modal's
+        object of a call's id. What is cancelled is so within ``cancel_seconds``, or left alone.
         """
         self._claims = claims
+        self._find = find or _from_id
         self._patience = patience
+        self._cancel_seconds = cancel_seconds
         self._clock = clock
         self._ended: queue.SimpleQueue[Ended] = queue.SimpleQueue()
         self._known: queue.SimpleQueue[tuple[str, str]] = queue.SimpleQueue()
@@ -72,6 +77,8 @@ class Calls:
         self._cancelled: set[str] = set()
         # The claims of those that another call may have begun, one that is not known here.
         self._unsure: dict[str, str] = {}
+        self._voids: dict[str, asyncio.Task[str]] = {}
+        self._leaving = False
         self._logs = Logs()
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(
@@ -100,7 +107,7 @@ class Calls:
 
         async def find() -> _Known:
             self._unsure[key] = claim
-            return _found(call_id)
+            return self._found(call_id)
 
         self._begin(key, find, log)
 
@@ -144,27 +151,42 @@ class Calls:
         self._loop.call_soon_threadsafe(start)
 
     async def _follow(self, key: str, begin: Callable[[], Any], log: Path) -> None:
-        began, call_id = time.time(), ""
+        began = time.time()
+        call_id, said = await self._heard(key, begin, log)
+        if self._leaving:
+            return
+        if isinstance(said, BaseException) and key in self._unsure and key in self._voids:
+            holder = await self._voids[key]
+            if not holder:  # it may go on, under an id that only a session to come will learn
+                return
+            if holder not in (VOID, call_id):
+                begin = functools.partial(self._find_again, holder)
+                call_id, said = await self._heard(key, begin, log)
+        self._tasks.pop(key, None)
+        self._calls.pop(key, None)
+        self._unsure.pop(key, None)
+        about = {"reply": said} if isinstance(said, str) else {"error": said}
+        self._ended.put(Ended(key=key, call_id=call_id, began=began, **about))
+
+    async def _heard(
+        self, key: str, begin: Callable[[], Any], log: Path
+    ) -> tuple[str, str | BaseException]:
+        """Return the id of the call that has an attempt, with its reply or what it raised."""
+        call_id = ""
         try:
             known: _Known = await self._persist(begin)
             call_id = known.call_id
             reply = await self._reply(key, known, log)
-            other = _claimed_by(reply)
+            other = claimed_by(reply)
             if other == VOID:  # given up before it began, by a session that resumes or ends
                 raise asyncio.CancelledError
             if other:  # an earlier spawn of ours, whose answer was lost, or another session's
                 call_id = other
-                reply = await self._reply(key, _found(other), log)
-            ended = Ended(key=key, call_id=call_id, began=began, reply=reply)
-        except asyncio.CancelledError as error:
-            ended = Ended(key=key, call_id=call_id, began=began, error=error)
+                reply = await self._reply(key, self._found(other), log)
         # What is not ours to judge here is told as it came.
         except BaseException as error:  # noqa: BLE001
-            ended = Ended(key=key, call_id=call_id, began=began, error=error)
-        self._tasks.pop(key, None)
-        self._calls.pop(key, None)
-        self._unsure.pop(key, None)
-        self._ended.put(ended)
+            return call_id, error
+        return call_id, reply
 
     async def _reply(self, key: str, known: _Known, log: Path) -> str:
         """Return what a call replies, its id told and its output heard meanwhile."""
@@ -183,6 +205,13 @@ class Calls:
                 await asyncio.sleep(_SHORT_SECONDS)
         finally:
             self._logs.forget(known.call_id)
+
+    async def _find_again(self, call_id: str) -> _Known:
+        return self._found(call_id)
+
+    def _found(self, call_id: str) -> _Known:
+        call = self._find(call_id)
+        return _Known(call, call_id, call, call_id, _GLANCE_SECONDS)
 
     async def _persist(self, attempt: Callable[[], Any]) -> Any:
         """Return what ``attempt`` gives, made again while nobody can be reached.
@@ -207,18 +236,21 @@ class Calls:
         for key in keys:
             if key in self._calls:
                 self._loop.create_task(_end(self._calls[key]))
-            if key in self._unsure:
-                self._loop.create_task(self._void(self._unsure[key]))
+            if key in self._unsure and key not in self._voids:
+                self._voids[key] = self._loop.create_task(self._void(self._unsure[key]))
 
-    async def _void(self, claim: str) -> None:
-        """Let no call begin under ``claim`` any more, and end the one that has."""
-        with contextlib.suppress(Exception):  # nobody can be reached
-            async with asyncio.timeout(_CANCEL_SECONDS):
-                claims = self._claims()
-                if not await claims.put.aio(claim, VOID, skip_if_exists=True):
-                    await _end(_find(str(await claims.get.aio(claim))))
+    async def _void(self, claim: str) -> str:
+        """Let no call begin under ``claim`` any more, and end the one that has, which is returned.
+
+        Returns VOID where none has, "" where nobody could say in time.
+        """
+        holder = await settle(self._claims, claim, seconds=self._cancel_seconds)
+        if holder not in ("", VOID):
+            self._loop.create_task(_end(self._find(holder)))
+        return holder
 
     def _leave(self) -> None:
+        self._leaving = True
         for task in self._tasks.values():
             task.cancel()
         self._loop.create_task(self._stop())
@@ -230,51 +262,10 @@ class Calls:
         self._loop.stop()
 
 
-def is_final(error: BaseException) -> bool:
-    """Return whether ``error`` is how a call ended; all else says that we could not ask.
-
-    A container's own errors come as their replies (``in_container``), or as these.
-    """
-    import grpclib.exceptions
-    import modal.exception as told
-
-    ends = (
-        told.FunctionTimeoutError,
-        told.OutputExpiredError,
-        told.NotFoundError,
-        told.RemoteError,
-        told.InternalFailure,
-        asyncio.CancelledError,
-    )
-    asked = (told.Error, OSError, grpclib.exceptions.StreamTerminatedError, TimeoutError)
-    return isinstance(error, ends) or not isinstance(error, asked)
-
-
-def is_refusal(error: BaseException) -> bool:
-    """Return whether Modal would say the same however often it is asked."""
-    import modal.exception as told
-
-    refusals = (
-        told.AuthError,
-        told.InvalidError,
-        told.PermissionDeniedError,
-        told.RequestSizeError,
-        told.UnimplementedError,
-        told.VersionError,
-    )
-    # An app that has ended meanwhile has functions that are "not hydrated".
-    return isinstance(error, refusals) or "hydrated" in str(error)
-
-
-def _find(call_id: str) -> Any:
+def _from_id(call_id: str) -> Any:
     import modal
 
     return modal.FunctionCall.from_id(call_id)
-
-
-def _found(call_id: str) -> _Known:
-    call = _find(call_id)
-    return _Known(call, call_id, call, call_id, _GLANCE_SECONDS)
 
 
 async def _ask(call: Any, seconds: float) -> str | None:
@@ -288,10 +279,4 @@ async def _ask(call: Any, seconds: float) -> str | None:
 
 async def _end(call: Any) -> None:
     with contextlib.suppress(Exception):  # it has ended by itself, or nobody can be reached
-        await asyncio.wait_for(call.cancel.aio(terminate_containers=True), _CANCEL_SECONDS)
-
-
-def _claimed_by(reply: str) -> str:
-    with contextlib.suppress(ValueError, AttributeError):
-        return str(json.loads(reply).get("claimed_by", ""))
-    return ""
+        await asyncio.wait_for(call.cancel.aio(terminate_containers=True), CANCEL_SECONDS)

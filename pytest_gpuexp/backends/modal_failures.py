@@ -45,6 +45,44 @@ def ending_of(
     return "failed", kind, f"{text or kind} (raised outside the handler; see the log on Modal)"
 
 
+def is_final(error: BaseException) -> bool:
+    """Return whether ``error`` is how a call ended; all else says that we could not ask.
+
+    A container's own errors come as their replies (``in_container``), or as these.
+    """
+    import grpclib.exceptions
+    import modal.exception as told
+
+    ends = (
+        told.FunctionTimeoutError,
+        told.OutputExpiredError,
+        told.NotFoundError,
+        told.RemoteError,
+        told.InternalFailure,
+        asyncio.CancelledError,
+    )
+    asked = (told.Error, OSError, grpclib.exceptions.StreamTerminatedError, TimeoutError)
+    return isinstance(error, ends) or not isinstance(error, asked)
+
+
+def is_refusal(error: BaseException) -> bool:
+    """Return whether Modal would say the same however often it is asked."""
+    import modal.exception as told
+
+    refusals = (
+        told.AuthError,
+        told.InvalidError,
+        told.PermissionDeniedError,
+        told.RequestSizeError,
+        told.UnimplementedError,
+        told.VersionError,
+    )
+    if isinstance(error, told.ConflictError):  # ABORTED: another request was first
+        return False
+    # An app that has ended meanwhile has functions that are "not hydrated".
+    return isinstance(error, refusals) or "hydrated" in str(error)
+
+
 def unusable(error: BaseException, *, app: str, environment: str | None, url: str) -> str:
     """Return why a session cannot use Modal, and the way out, for an error met before any run."""
     import modal.exception as told

@@ -17,7 +17,8 @@ from pytest_gpuexp import bundle, documents, recording, transport
 from pytest_gpuexp.backends import modal_failures, modal_names, travelling
 from pytest_gpuexp.backends.fetching import Fetching
 from pytest_gpuexp.backends.landing import Landing
-from pytest_gpuexp.backends.modal_calls import VOID, Calls, Ended, is_final
+from pytest_gpuexp.backends.modal_calls import Calls, Ended
+from pytest_gpuexp.backends.modal_claims import VOID
 from pytest_gpuexp.backends.modal_service import ModalService
 from pytest_gpuexp.backends.remarks import Remarks
 from pytest_gpuexp.errors import BackendUnavailable, GpuexpError
@@ -258,7 +259,7 @@ class ModalBackend:
                 return self._settle(attempt, ended, ("failed", type(error).__name__, told))
         assert ended.error is not None  # a call ends with one or the other
         cancelled = attempt.key in self._cancelled
-        if not is_final(ended.error) and not cancelled:
+        if not modal_failures.is_final(ended.error) and not cancelled:
             raise BackendUnavailable(
                 f"Modal could not be asked: {type(ended.error).__name__}: {ended.error}. What runs "
                 "there goes on; come back with: pytest --resume"

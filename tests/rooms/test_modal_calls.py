@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -11,6 +13,7 @@ from typing import Any
 import modal.exception as told
 
 from pytest_gpuexp.backends.modal_calls import Calls, Ended
+from pytest_gpuexp.backends.modal_claims import VOID
 
 
 @dataclass
@@ -99,3 +102,51 @@ def test_a_server_that_stays_away_ends_the_patience(tmp_path: Path) -> None:
 
     assert ended.error is GONE
     assert ended.call_id == "fc-1"
+
+
+def cancelled_while_lost(folder: Path, claims: Claims, *, found: Call | None = None) -> list[Ended]:
+    """Return what comes of a run that is cancelled after the answer to its spawn was lost."""
+    function = Function(Asked([GONE]))
+    with calls(claims, find=lambda _: found, cancel_seconds=0.5) as opened:
+        opened.spawn("run.1", function, "{}", claim="c", log=folder / "log")
+        while not function.spawn.times:
+            time.sleep(0.01)
+        opened.cancel(["run.1"])
+        return opened.take(2.0)
+
+
+def test_what_may_have_begun_has_not_ended_while_its_claim_is_unknown(tmp_path: Path) -> None:
+    assert cancelled_while_lost(tmp_path, Claims(Asked([GONE]))) == []
+
+
+def test_what_never_begins_any_more_has_ended_without_a_call(tmp_path: Path) -> None:
+    [ended] = cancelled_while_lost(tmp_path, Claims(Asked([GONE, True])))
+
+    assert isinstance(ended.error, asyncio.CancelledError)
+    assert ended.call_id == ""
+
+
+def test_a_claim_that_was_made_void_by_a_request_without_an_answer_is_void(tmp_path: Path) -> None:
+    [ended] = cancelled_while_lost(tmp_path, Claims(Asked([False]), Asked([VOID])))
+
+    assert isinstance(ended.error, asyncio.CancelledError)
+    assert ended.call_id == ""
+
+
+def test_the_call_that_has_the_claim_is_cancelled_and_followed_to_its_end(tmp_path: Path) -> None:
+    first = Call(Asked([told.RemoteError("cancelled")]))
+
+    [ended] = cancelled_while_lost(tmp_path, Claims(Asked([False])), found=first)
+
+    assert first.cancel.times
+    assert (ended.call_id, ended.error) == ("fc-first", first.get.answers[0])
+
+
+def test_a_spawn_that_conflicts_with_another_is_made_again(tmp_path: Path) -> None:
+    function = Function(Asked([told.ConflictError("ABORTED"), Call(Asked(["the reply"]))]))
+
+    with calls() as opened:
+        opened.spawn("run.1", function, "{}", claim="c", log=tmp_path / "log")
+        ended = taken(opened)
+
+    assert (ended.error, ended.reply) == (None, "the reply")

@@ -8,7 +8,6 @@ import modal.exception as told
 import pytest
 
 from pytest_gpuexp.backends import modal_failures
-from pytest_gpuexp.backends.modal_calls import is_final, is_refusal
 
 
 @pytest.mark.parametrize(
@@ -78,15 +77,16 @@ def test_each_error_before_a_run_says_the_way_out(error: BaseException, says: st
     ],
 )
 def test_a_call_has_ended_only_where_modal_says_so(error: BaseException, final: bool) -> None:
-    assert is_final(error) is final
+    assert modal_failures.is_final(error) is final
 
 
 def test_what_modal_refuses_once_it_is_not_asked_again() -> None:
-    assert is_refusal(told.AuthError("Token revoked"))
-    assert is_refusal(told.InvalidError("Function has no such option"))
-    assert is_refusal(told.ExecutionError("Function has not been hydrated with the metadata"))
-    assert not is_refusal(told.ExecutionError("Request failed with status 500"))
-    assert not is_refusal(told.ResourceExhaustedError("slow down"))
+    assert modal_failures.is_refusal(told.AuthError("Token revoked"))
+    assert modal_failures.is_refusal(told.InvalidError("Function has no such option"))
+    assert modal_failures.is_refusal(told.ExecutionError("Function has not been hydrated with"))
+    assert not modal_failures.is_refusal(told.ExecutionError("Request failed with status 500"))
+    assert not modal_failures.is_refusal(told.ConflictError("another request was first"))
+    assert not modal_failures.is_refusal(told.ResourceExhaustedError("slow down"))
 
 
 @pytest.mark.parametrize("text", ["Classroom full", "BloomForCausalLM failed"])

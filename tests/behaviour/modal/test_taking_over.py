@@ -41,6 +41,28 @@ def test_an_interrupted_session_that_nobody_answers_says_what_may_go_on(
     assert executions(project) == 2
 
 
+def test_a_call_that_was_never_heard_of_is_collected_where_nobody_could_end_it(
+    deployed: ModalServer, project: Path
+) -> None:
+    waiting(project)
+    before = len(deployed.calls())
+    deployed.fault("FunctionMap", count=8, status="DATA_LOSS", lost=True)
+
+    with begin(deployed, project) as session:
+        sessions.until(lambda: executions(project) >= 2)
+        sessions.until(lambda: len(deployed.calls()) >= before + 8)
+        deployed.go_away(10.0)
+        os.kill(session.pid, signal.SIGINT)
+        ended = sessions.ending(session, project)
+    (project / "go").touch()
+    resumed = run_when_back(deployed, project, "--resume")
+
+    assert ended.code == 2
+    assert "they may go on there, and pytest --resume collects what they give" in ended.text
+    assert resumed.code == 0, resumed.text
+    assert executions(project) == 2
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupted_session_ends_its_containers_and_says_how_many(
     deployed: ModalServer, project: Path, number: int
