@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,11 @@ class Logs:
     """
 
     def __init__(
-        self, *, after: float = AFTER_SECONDS, first_wait: float = FIRST_WAIT_SECONDS
+        self,
+        *,
+        after: float = AFTER_SECONDS,
+        first_wait: float = FIRST_WAIT_SECONDS,
+        sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
     ) -> None:
         """Hear nothing yet; what a call prints is of interest ``after`` so many seconds.
 
@@ -31,8 +35,10 @@ class Logs:
         """
         self._after = after
         self._first_wait = first_wait
+        self._sleep = sleep
         self._outputs: dict[str, _Output] = {}
         self._streams: dict[str, asyncio.Task[None]] = {}
+        self._closing: set[asyncio.Task[None]] = set()
 
     def heed(self, call_id: str, source: Any, source_id: str, log: Path) -> None:
         """Add to ``log`` what the call prints, if it takes its time.
@@ -43,13 +49,20 @@ class Logs:
         asyncio.get_running_loop().call_later(self._after, self._open, call_id, output, source)
 
     def forget(self, call_id: str) -> None:
-        """Add nothing more of a call: its reply brings the whole log."""
+        """Add nothing more of a call: its reply brings the whole log.
+
+        A function's stream stays for the calls to come: begun anew it would bring all of its log.
+        """
         self._outputs.pop(call_id, None)
+        if stream := self._streams.pop(call_id, None):  # of this call alone
+            stream.cancel()
+            self._closing.add(stream)
+            stream.add_done_callback(self._closing.discard)
 
     async def close(self) -> None:
         """Hear nothing any more."""
         self._outputs.clear()
-        streams = list(self._streams.values())
+        streams = [*self._streams.values(), *self._closing]
         for stream in streams:
             stream.cancel()
         await asyncio.gather(*streams, return_exceptions=True)
@@ -72,9 +85,9 @@ class Logs:
                 async with contextlib.aclosing(source.logs.stream.aio()) as entries:
                     self._begin_anew(source_id)
                     async for entry in entries:
-                        wait = self._first_wait
-                        self._take(entry, source_id)
-            await asyncio.sleep(wait)
+                        if self._take(entry, source_id):
+                            wait = self._first_wait
+            await self._sleep(wait)
             wait = min(2 * wait, _LONGEST_WAIT)
 
     def _begin_anew(self, source_id: str) -> None:
@@ -82,12 +95,14 @@ class Logs:
             if output.source_id == source_id:
                 output.begin_anew()
 
-    def _take(self, entry: Any, source_id: str) -> None:
+    def _take(self, entry: Any, source_id: str) -> bool:
+        """Add ``entry`` to whose it is; return whether it is new there."""
         # Of a stream of one call all entries are that call's; of a function's they name it.
         for call_id in (source_id, *entry.context_ids):
             output = self._outputs.get(call_id)
             if output is not None and output.source_id == source_id:
-                output.take(entry.timestamp, entry.message)
+                return output.take(entry.timestamp, entry.message)
+        return False
 
 
 class _Output:
@@ -105,19 +120,21 @@ class _Output:
         """Expect a stream that may begin with what is here already."""
         self._to_skip = self._at_last
 
-    def take(self, at: datetime, text: str) -> None:
+    def take(self, at: datetime, text: str) -> bool:
+        """Add ``text``; return whether it was not here yet."""
         if self._last is not None and at < self._last:
-            return
+            return False
         if at != self._last:
             self._last, self._at_last, self._to_skip = at, 0, 0
         elif self._to_skip:
             self._to_skip -= 1
-            return
+            return False
         self._at_last += 1
         if self._held is None:
             self._add(text)
         else:
             self._held.append(text)
+        return True
 
     def show(self) -> None:
         held, self._held = self._held, None

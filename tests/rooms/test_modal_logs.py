@@ -34,6 +34,7 @@ class Function:
     streams: list[Sequence[Entry]]
     opened: int = 0
     done: asyncio.Event = field(default_factory=asyncio.Event)
+    closed: asyncio.Event = field(default_factory=asyncio.Event)
 
     @property
     def logs(self) -> Function:
@@ -50,7 +51,10 @@ class Function:
         if self.streams:
             raise ConnectionResetError("cut off")
         self.done.set()
-        await asyncio.Event().wait()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            self.closed.set()
 
 
 def heard(
@@ -99,3 +103,38 @@ def test_a_call_that_has_ended_gets_nothing_more(tmp_path: Path) -> None:
     heard(tmp_path, [[Entry("late\n", "fc-1")]], lambda logs: logs.forget("fc-1"))
 
     assert not (tmp_path / "fc-1").exists()
+
+
+def test_the_stream_of_a_call_of_its_own_ends_with_the_call(tmp_path: Path) -> None:
+    async def follow() -> tuple[bool, bool]:
+        call, logs = Function([[]]), Logs(after=0.0)
+        logs.heed("fc-1", call, "fc-1", tmp_path / "fc-1")
+        async with asyncio.timeout(10):
+            await call.done.wait()
+            open_before = not call.closed.is_set()
+            logs.forget("fc-1")
+            await call.closed.wait()
+        closed = call.closed.is_set()
+        await logs.close()
+        return open_before, closed
+
+    assert asyncio.run(follow()) == (True, True)
+
+
+def test_a_stream_that_only_repeats_itself_is_begun_anew_ever_later(tmp_path: Path) -> None:
+    waits: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        waits.append(seconds)
+
+    async def follow() -> None:
+        streams = [[Entry("a\n", "fc-1")]] * 4 + [[Entry("b\n", "fc-1", LATER)], []]
+        call, logs = Function(list(streams)), Logs(after=0.0, first_wait=1.0, sleep=sleep)
+        logs.heed("fc-1", call, "fc-1", tmp_path / "fc-1")
+        async with asyncio.timeout(10):
+            await call.done.wait()
+        await logs.close()
+
+    asyncio.run(follow())
+
+    assert waits == [1.0, 2.0, 4.0, 8.0, 1.0]
