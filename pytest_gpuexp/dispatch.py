@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from pytest_gpuexp.protocols import Backend
@@ -25,6 +26,7 @@ class Dispatch:
         on_handle: Callable[[Attempt, str], None],
         poll_seconds: float = 0.2,
         cancel_seconds: float = 6.0,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """Hold at most ``parallelism`` attempts, and what the backend wants ahead, in flight.
 
@@ -35,7 +37,8 @@ class Dispatch:
         self._parallelism = parallelism
         self._on_handle = on_handle
         self._poll_seconds = poll_seconds
-        self._cancel_rounds = round(cancel_seconds / _CANCEL_ROUND_SECONDS)
+        self._cancel_seconds = cancel_seconds
+        self._clock = clock
         self.flying: dict[Job, Attempt] = {}
         self.told: set[str] = set()
 
@@ -84,9 +87,8 @@ class Dispatch:
         """End what is in flight, and return how each attempt ended that has ended in time."""
         self._backend.cancel(list(self.flying))
         ended: list[tuple[Attempt, Outcome]] = []
-        for _ in range(self._cancel_rounds):
-            if not self.flying:
-                break
+        give_up_at = self._clock() + self._cancel_seconds
+        while self.flying and self._clock() < give_up_at:
             ended += self.collect(_CANCEL_ROUND_SECONDS)
         return ended
 

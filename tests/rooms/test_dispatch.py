@@ -148,6 +148,39 @@ def test_cancelling_ends_what_is_in_flight_and_says_how() -> None:
     ]
 
 
+def test_cancelling_lasts_as_long_as_told_however_often_something_ends() -> None:
+    shop, now = Shop(iter([0, *[1, 0] * 20])), [0.0]
+
+    def clock() -> float:
+        now[0] += 0.01  # each end comes at once
+        return now[0]
+
+    dispatch = Dispatch(
+        shop, parallelism=20, on_handle=lambda one, handle: None, cancel_seconds=1.0, clock=clock
+    )
+    next(dispatch.run(attempt(number) for number in range(20)))
+
+    ended = dispatch.cancel()
+
+    assert len(ended) == 20
+
+
+def test_cancelling_leaves_what_does_not_end_in_time() -> None:
+    shop, seconds = Shop(iter([0] * 100)), iter(range(100))
+    dispatch = Dispatch(
+        shop,
+        parallelism=2,
+        on_handle=lambda one, handle: None,
+        cancel_seconds=5.0,
+        clock=lambda: float(next(seconds)),
+    )
+    next(dispatch.run(attempt(number) for number in range(2)))
+
+    assert dispatch.cancel() == []
+    assert [one.key for one in dispatch.flying.values()] == ["run-0.1", "run-1.1"]
+    assert next(seconds) == 6
+
+
 def test_cancelling_nothing_returns_at_once() -> None:
     dispatch = Dispatch(Shop(iter([])), parallelism=3, on_handle=lambda one, handle: None)
 
