@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 import pytest
 
+from pytest_gpuexp.protocols import Backend, outlives_session
 from pytest_gpuexp.records import Attempt
 
 
@@ -22,16 +23,10 @@ def stop_where_asked(session: pytest.Session) -> None:
         raise session.Interrupted(session.shouldstop)
 
 
-def seconds_to_end(backend: str) -> float:
-    """Return how long what is cancelled may take to end."""
-    # A process gets its grace and is killed; Modal ends what it was asked to, or is not there.
-    return 3.5 if backend == "modal" else 6.0
-
-
-def left_behind(attempts: Iterable[Attempt], backend: str) -> str:
+def left_behind(attempts: Iterable[Attempt], backend: Backend | None) -> str:
     """Return what to say of ``attempts`` that did not end in time."""
     keys = ", ".join(sorted(attempt.key for attempt in attempts))
     told = f"these attempts did not end in time and have no record: {keys}"
-    if backend == "modal":
+    if outlives_session(backend):
         told += "; they may go on there, and pytest --resume collects what they give"
     return told

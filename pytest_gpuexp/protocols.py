@@ -9,6 +9,8 @@ from typing import Protocol
 from pytest_gpuexp.conclusions import ExperimentReport
 from pytest_gpuexp.records import Attempt, Job, Outcome, RunSpec
 
+_CANCEL_SECONDS = 6.0  # a process gets its grace of five, and is killed
+
 
 class Backend(Protocol):
     """A place where attempts are executed."""
@@ -59,6 +61,16 @@ class Backend(Protocol):
     def close(self) -> None:
         """Let go of everything that the backend holds; nothing runs any more."""
         ...
+
+
+def seconds_to_end(backend: Backend) -> float:
+    """Return how long what is cancelled may take to end: its ``cancel_seconds``, if it says any."""
+    return float(getattr(backend, "cancel_seconds", _CANCEL_SECONDS))
+
+
+def outlives_session(backend: Backend | None) -> bool:
+    """Return whether what ``backend`` could not end may go on: its ``outlives_session``, if any."""
+    return bool(getattr(backend, "outlives_session", False))
 
 
 class Storage(Protocol):

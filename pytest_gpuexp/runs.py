@@ -16,13 +16,13 @@ from pytest_gpuexp.collection import ExperimentItem
 from pytest_gpuexp.dispatch import Dispatch
 from pytest_gpuexp.elsewhere import Elsewhere
 from pytest_gpuexp.errors import BackendUnavailable, StorageError
-from pytest_gpuexp.halting import left_behind, seconds_to_end, stop_where_asked
+from pytest_gpuexp.halting import left_behind, stop_where_asked
 from pytest_gpuexp.interruption import terminable
 from pytest_gpuexp.knowledge import Knowledge
 from pytest_gpuexp.moments import seconds
 from pytest_gpuexp.origins import Origins
 from pytest_gpuexp.places import Places
-from pytest_gpuexp.protocols import Backend, Display
+from pytest_gpuexp.protocols import Backend, Display, seconds_to_end
 from pytest_gpuexp.records import Attempt, ExperimentResult, Outcome
 from pytest_gpuexp.repeating import Repeating
 from pytest_gpuexp.retelling import kept_reports
@@ -99,7 +99,7 @@ class Runs:
         self, session: pytest.Session, items: Sequence[ExperimentItem], *, adopts: bool
     ) -> None:
         backend = self._open_backend(items)
-        patience, most = seconds_to_end(self._settings.backend), self._places.parallelism
+        patience, most = seconds_to_end(backend), self._places.parallelism
         dispatch = Dispatch(
             backend, parallelism=most, on_handle=self._keep_handle, cancel_seconds=patience
         )
@@ -294,7 +294,7 @@ class Runs:
                 ended += 1
                 self._knowledge.take(outcome.result)
         if dispatch.flying:
-            self._display.notice(left_behind(dispatch.flying.values(), self._settings.backend))
+            self._display.notice(left_behind(dispatch.flying.values(), self._backend))
         if ended:
             told = "1 running experiment was" if ended == 1 else f"{ended} running experiments were"
             self._display.notice(f"{told} ended")

@@ -17,7 +17,7 @@ from pytest_gpuexp import bundle, documents, recording, transport
 from pytest_gpuexp.backends import modal_failures, modal_names, travelling
 from pytest_gpuexp.backends.fetching import Fetching
 from pytest_gpuexp.backends.landing import Landing
-from pytest_gpuexp.backends.modal_calls import Calls, Ended
+from pytest_gpuexp.backends.modal_calls import CANCEL_SECONDS, Calls, Ended
 from pytest_gpuexp.backends.modal_claims import VOID
 from pytest_gpuexp.backends.modal_service import ModalService
 from pytest_gpuexp.backends.remarks import Remarks
@@ -26,12 +26,8 @@ from pytest_gpuexp.project import Project
 from pytest_gpuexp.records import Attempt, Job, Outcome, RunSpec, Status
 from pytest_gpuexp.storage.local import LocalStorage
 
-_OURS_TO_SAY = (
-    "git",
-    "command_line",
-    "user",
-    "packages",
-)  # of provenance; the rest the container knows
+# Of provenance; the rest the container knows.
+_OURS_TO_SAY = ("git", "command_line", "user", "packages")
 _FETCHES = 4  # replies whose files are fetched at once; the others land meanwhile
 _SHORT_SECONDS = 0.05
 
@@ -44,6 +40,8 @@ class ModalBackend:
 
     name = "modal"
     lookahead = 0
+    cancel_seconds = CANCEL_SECONDS + 0.5  # Modal ends what it was asked to, or is not there
+    outlives_session = True
 
     def __init__(
         self,

@@ -11,13 +11,14 @@ from pathlib import Path
 from pytest_gpuexp import recording
 from pytest_gpuexp.checkpoint_transfers import Uploads
 from pytest_gpuexp.errors import GpuexpError
-from pytest_gpuexp.protocols import Backend
+from pytest_gpuexp.protocols import Backend, outlives_session, seconds_to_end
 from pytest_gpuexp.publishing import THREADS, Publisher
 from pytest_gpuexp.records import Attempt, ExperimentResult, Job, Outcome
 
 _UPLOADS = 4
 _SHORT_SECONDS = 0.02
-_LEAVING_SECONDS = 4.0  # less than a cancelled session waits
+_LEAVING_SECONDS = 4.0  # for what is being published where a session is cancelled, or
+_EARLIER_SECONDS = 0.5  # so much less than it waits
 
 
 class PublishedBackend:
@@ -50,6 +51,8 @@ class PublishedBackend:
         self._leave_at: float | None = None
         self.name = backend.name
         self.handle = backend.handle
+        self.cancel_seconds = seconds_to_end(backend)
+        self.outlives_session = outlives_session(backend)
 
     @property
     def lookahead(self) -> int:
@@ -102,7 +105,9 @@ class PublishedBackend:
     def cancel(self, jobs: Collection[Job]) -> None:
         """End those of ``jobs`` that run, and give what is being published a moment."""
         self._lose()
-        self._leave_at = time.monotonic() + _LEAVING_SECONDS
+        self._leave_at = time.monotonic() + min(
+            _LEAVING_SECONDS, self.cancel_seconds - _EARLIER_SECONDS
+        )
         others = {*self._publishing, *self._fetching}
         self._backend.cancel([job for job in jobs if job not in others])
 
