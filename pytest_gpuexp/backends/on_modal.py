@@ -15,7 +15,7 @@ from typing import Any
 
 from pytest_gpuexp import bundle, documents, recording, transport
 from pytest_gpuexp.backends import modal_failures, modal_names, travelling
-from pytest_gpuexp.backends.fetching import Fetching
+from pytest_gpuexp.backends.carrying import Carrying
 from pytest_gpuexp.backends.landing import Landing
 from pytest_gpuexp.backends.modal_calls import CANCEL_SECONDS, Calls, Ended
 from pytest_gpuexp.backends.modal_claims import VOID
@@ -83,7 +83,7 @@ class ModalBackend:
         self._flying: dict[str, tuple[Attempt, Job, float]] = {}
         self._cancelled: set[str] = set()
         self._landing = Landing(self._service, storage, tidy=not spooled)
-        self._pool = Fetching(_FETCHES)
+        self._pool = Carrying(_FETCHES, name="gpuexp-fetch")
         self._fetching: dict[str, tuple[Ended, Future[Outcome]]] = {}
         self._calls = Calls(self._service.claims)
 
@@ -226,6 +226,7 @@ class ModalBackend:
     def close(self) -> None:
         """Follow nothing any more."""
         self._landing.close()
+        self._pool.close()
         self._calls.close()
         self._service.close()
 
@@ -235,7 +236,7 @@ class ModalBackend:
         arrived = self._landing.read(attempt, ended.reply or "")
         if not arrived.large:
             return self._landing.land(attempt, arrived)
-        future = self._pool.submit(functools.partial(self._landing.land, attempt, arrived))
+        future = self._pool.submit(self._landing.land, attempt, arrived)
         self._fetching[ended.key] = ended, future
         return None
 

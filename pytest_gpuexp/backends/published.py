@@ -5,10 +5,11 @@ from __future__ import annotations
 import dataclasses
 import time
 from collections.abc import Callable, Collection, Mapping
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from pathlib import Path
 
 from pytest_gpuexp import recording
+from pytest_gpuexp.backends.carrying import Carrying
 from pytest_gpuexp.checkpoint_transfers import Uploads
 from pytest_gpuexp.errors import GpuexpError
 from pytest_gpuexp.protocols import Backend, outlives_session, seconds_to_end
@@ -43,10 +44,10 @@ class PublishedBackend:
         self._lose = lose
         self._backend = backend
         self._publisher = publisher
-        self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="gpuexp-publish")
+        self._pool = Carrying(THREADS, name="gpuexp-publish")
         self._publishing: dict[Job, tuple[Outcome, Future[str]]] = {}
         self._fetching: dict[Job, tuple[Attempt, Future[str]]] = {}
-        self._few = ThreadPoolExecutor(_UPLOADS, thread_name_prefix="gpuexp-checkpoint")
+        self._few = Carrying(_UPLOADS, name="gpuexp-checkpoint")
         self._uploads = Uploads(publisher.checkpoints, self._few, tell=tell)
         self._leave_at: float | None = None
         self.name = backend.name
@@ -112,10 +113,14 @@ class PublishedBackend:
         self._backend.cancel([job for job in jobs if job not in others])
 
     def close(self) -> None:
-        """Let the other backend go, and start no more publishing."""
+        """Let the other backend go, start no more publishing, and wait for what is under way.
+
+        A cancelled session waits no longer than it does for its runs: the spool has all of it.
+        """
         self._backend.close()
-        self._pool.shutdown(wait=True, cancel_futures=True)
-        self._few.shutdown(wait=True, cancel_futures=True)
+        for pool in (self._pool, self._few):
+            leave_at, now = self._leave_at, time.monotonic()
+            pool.close(seconds=None if leave_at is None else max(0.0, leave_at - now))
 
     def _hand_on(self, attempt: Attempt) -> Job:
         job = self._backend.submit(attempt)

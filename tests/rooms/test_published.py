@@ -83,3 +83,13 @@ def test_what_a_backend_says_of_its_end_holds_where_it_is_published_too() -> Non
 
     assert seconds_to_end(Shop(iter([]))) == 6.0
     assert "--resume" not in left_behind([one], Shop(iter([])))
+
+
+def test_a_cancelled_session_waits_for_no_storage_when_it_closes() -> None:
+    with publishing(Hanging()) as (backend, dispatch):
+        dispatch.cancel()
+        closing = threading.Thread(target=backend.close, daemon=True)
+        closing.start()
+        closing.join(20)
+
+        assert not closing.is_alive()
