@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Collection, Coroutine
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from pytest_gpuexp.backends.modal_claims import VOID, claimed_by, settle
 from pytest_gpuexp.backends.modal_failures import is_final, is_refusal
@@ -21,9 +21,12 @@ from pytest_gpuexp.backends.modal_logs import Logs
 # How long nobody may be reached before the session gives up; its calls go on without it.
 PATIENCE_SECONDS = 900.0
 _FIRST_WAIT, _LONGEST_WAIT = 0.2, 15.0
-CANCEL_SECONDS, _LEAVE_SECONDS = 3.0, 1.0
+CANCEL_SECONDS, _LEAVE_SECONDS, _THREAD_SECONDS = 3.0, 1.0, 1.5
 _GLANCE_SECONDS, _ASK_SECONDS = 1.0, 60.0
 _SHORT_SECONDS = 0.05
+
+T = TypeVar("T")
+_Tasks = set[asyncio.Task[Any]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,7 +75,8 @@ class Calls:
         self._clock = clock
         self._ended: queue.SimpleQueue[Ended] = queue.SimpleQueue()
         self._known: queue.SimpleQueue[tuple[str, str]] = queue.SimpleQueue()
-        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._following: _Tasks = set()
+        self._ending: _Tasks = set()
         self._calls: dict[str, Any] = {}
         self._cancelled: set[str] = set()
         # The claims of those that another call may have begun, one that is not known here.
@@ -135,18 +139,16 @@ class Calls:
 
     def close(self) -> None:
         """Follow nothing any more; calls that run go on."""
-        self._loop.call_soon_threadsafe(self._leave)
-        self._thread.join(5.0)
+        with contextlib.suppress(TimeoutError):
+            asyncio.run_coroutine_threadsafe(self._stop(), self._loop).result(_THREAD_SECONDS)
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(_LEAVE_SECONDS)
         if not self._thread.is_alive():
             self._loop.close()
 
-    def run(self, work: Coroutine[Any, Any, Any], timeout: float) -> Any:
-        """Return what ``work`` gives, done in the thread of the calls."""
-        return asyncio.run_coroutine_threadsafe(work, self._loop).result(timeout)
-
     def _begin(self, key: str, begin: Callable[[], Any], log: Path) -> None:
         def start() -> None:
-            self._tasks[key] = self._loop.create_task(self._follow(key, begin, log))
+            self._start(self._follow(key, begin, log), self._following)
 
         self._loop.call_soon_threadsafe(start)
 
@@ -162,7 +164,6 @@ class Calls:
             if holder not in (VOID, call_id):
                 begin = functools.partial(self._find_again, holder)
                 call_id, said = await self._heard(key, begin, log)
-        self._tasks.pop(key, None)
         self._calls.pop(key, None)
         self._unsure.pop(key, None)
         about = {"reply": said} if isinstance(said, str) else {"error": said}
@@ -193,7 +194,7 @@ class Calls:
         self._calls[key] = known.call
         self._known.put((key, known.call_id))
         if key in self._cancelled:
-            self._loop.create_task(_end(known.call))
+            self._start(_end(known.call), self._ending)
         self._logs.heed(known.call_id, known.source, known.source_id, log)
         seconds = known.glance
         try:
@@ -235,9 +236,9 @@ class Calls:
         self._cancelled.update(keys)
         for key in keys:
             if key in self._calls:
-                self._loop.create_task(_end(self._calls[key]))
+                self._start(_end(self._calls[key]), self._ending)
             if key in self._unsure and key not in self._voids:
-                self._voids[key] = self._loop.create_task(self._void(self._unsure[key]))
+                self._voids[key] = self._start(self._void(self._unsure[key]), self._following)
 
     async def _void(self, claim: str) -> str:
         """Let no call begin under ``claim`` any more, and end the one that has, which is returned.
@@ -246,20 +247,24 @@ class Calls:
         """
         holder = await settle(self._claims, claim, seconds=self._cancel_seconds)
         if holder not in ("", VOID):
-            self._loop.create_task(_end(self._find(holder)))
+            self._start(_end(self._find(holder)), self._ending)
         return holder
 
-    def _leave(self) -> None:
-        self._leaving = True
-        for task in self._tasks.values():
-            task.cancel()
-        self._loop.create_task(self._stop())
+    def _start(self, work: Coroutine[Any, Any, T], among: _Tasks) -> asyncio.Task[T]:
+        task = self._loop.create_task(work)
+        among.add(task)  # the loop itself would not keep it
+        task.add_done_callback(among.discard)
+        return task
 
     async def _stop(self) -> None:
+        """Stop following at once; what is being ended has a moment."""
+        self._leaving = True
+        for task in self._following:
+            task.cancel()
+        under_way = [*self._following, *self._ending, self._logs.close()]
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_LEAVE_SECONDS):
-                await self._logs.close()
-        self._loop.stop()
+                await asyncio.gather(*under_way, return_exceptions=True)
 
 
 def _from_id(call_id: str) -> Any:

@@ -80,7 +80,8 @@ def is_refusal(error: BaseException) -> bool:
     if isinstance(error, told.ConflictError):  # ABORTED: another request was first
         return False
     # An app that has ended meanwhile has functions that are "not hydrated".
-    return isinstance(error, refusals) or "hydrated" in str(error)
+    is_over = isinstance(error, told.ExecutionError) and "hydrated" in str(error)
+    return is_over or isinstance(error, refusals)
 
 
 def unusable(error: BaseException, *, app: str, environment: str | None, url: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import modal.exception as told
+import pytest
 
 from pytest_gpuexp.backends.modal_calls import Calls, Ended
 from pytest_gpuexp.backends.modal_claims import VOID
@@ -150,3 +152,30 @@ def test_a_spawn_that_conflicts_with_another_is_made_again(tmp_path: Path) -> No
         ended = taken(opened)
 
     assert (ended.error, ended.reply) == (None, "the reply")
+
+
+class Silent(Asked):
+    """What never answers."""
+
+    async def aio(self, *_: object, timeout: float = 0.0, **__: object) -> Any:
+        self.times += 1
+        await asyncio.Event().wait()
+
+
+def test_nothing_is_pending_when_it_is_closed(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    call, put, spawn = Call(Silent([]), cancel=Silent([])), Silent([]), Silent([])
+
+    with calls(Claims(put)) as opened:
+        for key, answer in (("run.1", Asked([call])), ("run.2", spawn)):
+            opened.spawn(key, Function(answer), "{}", claim="c", log=tmp_path / key)
+        while not (call.get.times and spawn.times):
+            time.sleep(0.01)
+        opened.cancel(["run.1", "run.2"])
+        while not (call.cancel.times and put.times):
+            time.sleep(0.01)
+    del opened
+    gc.collect()
+
+    assert "destroyed" not in caplog.text

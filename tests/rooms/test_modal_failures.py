@@ -85,6 +85,7 @@ def test_what_modal_refuses_once_it_is_not_asked_again() -> None:
     assert modal_failures.is_refusal(told.InvalidError("Function has no such option"))
     assert modal_failures.is_refusal(told.ExecutionError("Function has not been hydrated with"))
     assert not modal_failures.is_refusal(told.ExecutionError("Request failed with status 500"))
+    assert not modal_failures.is_refusal(OSError("the cable was not hydrated"))
     assert not modal_failures.is_refusal(told.ConflictError("another request was first"))
     assert not modal_failures.is_refusal(told.ResourceExhaustedError("slow down"))
 
