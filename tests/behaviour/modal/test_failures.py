@@ -142,7 +142,7 @@ def test_a_file_that_cannot_be_imported_there_is_a_crash_of_its_runs(
     assert ended.code == 1
     assert ended.record("exp_one")["status"] == "failed"
     assert "only_here" in ended.record("exp_one")["error_message"]
-    assert "Add it to dependencies in [tool.gpuexp.modal]" in ended.text
+    assert "add it to dependencies in [tool.gpuexp.modal]" in ended.text
 
 
 def test_a_package_that_the_image_lacks_is_told_with_the_way_out(
@@ -161,7 +161,7 @@ def test_a_package_that_the_image_lacks_is_told_with_the_way_out(
     ended = run(deployed, project)
 
     assert ended.record("exp_one")["error_type"] == "ModuleNotFoundError"
-    assert "Add it to dependencies in [tool.gpuexp.modal]" in ended.text
+    assert "add it to dependencies in [tool.gpuexp.modal]" in ended.text
 
 
 TRAINING = """
