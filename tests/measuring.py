@@ -18,17 +18,17 @@ MEASURED = frozenset(
         "behaviour/test_exit_codes.py",
         "behaviour/test_hydra_apps.py",
         "behaviour/test_interrupts.py",
-        "modal/test_taking_over.py::test_a_call_whose_id_was_never_written_down_is_found_by_its_claim",
-        "modal/test_failures.py::test_a_container_out_of_memory_is_told_with_the_way_out",
-        "modal/test_taking_over.py::test_a_killed_session_s_runs_are_taken_over_and_none_is_run_twice",
-        "modal/test_taking_over.py::test_a_result_that_modal_keeps_no_longer_is_run_again",
-        "modal/test_taking_over.py::test_an_intent_that_never_became_a_call_is_run_now",
-        "modal/test_taking_over.py::test_an_interrupted_session_ends_its_containers_and_says_how_many",
-        "modal/test_failures.py::test_calls_survive_a_server_that_goes_away",
-        "modal/test_taking_over.py::test_detached_runs_go_on_alone_and_are_collected",
-        "modal/test_runs.py::test_each_way_to_end_has_its_name",
+        "behaviour/modal/test_taking_over.py::test_a_call_whose_id_was_never_written_down_is_found_by_its_claim",
+        "behaviour/modal/test_failures.py::test_a_container_out_of_memory_is_told_with_the_way_out",
+        "behaviour/modal/test_taking_over.py::test_a_killed_session_s_runs_are_taken_over_and_none_is_run_twice",
+        "behaviour/modal/test_taking_over.py::test_a_result_that_modal_keeps_no_longer_is_run_again",
+        "behaviour/modal/test_taking_over.py::test_an_intent_that_never_became_a_call_is_run_now",
+        "behaviour/modal/test_taking_over.py::test_an_interrupted_session_ends_its_containers_and_says_how_many",
+        "behaviour/modal/test_failures.py::test_calls_survive_a_server_that_goes_away",
+        "behaviour/modal/test_taking_over.py::test_detached_runs_go_on_alone_and_are_collected",
+        "behaviour/modal/test_runs.py::test_each_way_to_end_has_its_name",
         # It starts the server, and with it the containers of the whole file.
-        "modal/test_runs.py::test_runs_come_back_with_all_that_they_leave",
+        "behaviour/modal/test_runs.py::test_runs_come_back_with_all_that_they_leave",
         "behaviour/test_modal_app.py",
         "behaviour/test_modal_commands.py",
         "behaviour/test_options.py",
@@ -46,12 +46,13 @@ MEASURED = frozenset(
     }
 )
 """Files whose tests' processes are measured, and single tests, as ``folder/file.py::test_name``."""
+_HERE = Path(__file__).parent
 _STARTS = ("COVERAGE_PROCESS_CONFIG", "COVERAGE_PROCESS_START")
 
 
 def is_measured(path: Path, test: str) -> bool:
     """Return whether the processes of ``test`` in the file at ``path`` are measured."""
-    file = "/".join(path.parts[-2:])
+    file = path.relative_to(_HERE).as_posix()
     return file in MEASURED or f"{file}::{test}" in MEASURED
 
 
