@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import http.server
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 from xml.sax.saxutils import escape
+
+from tests.http_serving import serving
 
 _PAGE = 1000
 
@@ -29,17 +30,9 @@ def pretended() -> Iterator[Pretended]:
     """Run a server of one bucket, which is addressed by path."""
     held = Pretended()
     handler = type("Handler", (_Handler,), {"held": held})
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    server.daemon_threads = True
-    held.endpoint = f"http://127.0.0.1:{server.server_address[1]}"
-    thread = threading.Thread(target=server.serve_forever, args=(0.05,))
-    thread.start()
-    try:
+    with serving(handler) as port:
+        held.endpoint = f"http://127.0.0.1:{port}"
         yield held
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
 
 
 class _Handler(http.server.BaseHTTPRequestHandler):

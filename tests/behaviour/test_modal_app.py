@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import re
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,7 @@ import modal
 import pytest
 
 from tests.behaviour.modal_projects import TIGRIS, WANDB, ModalProject, as_on_modal
-from tests.modal_server import deploying, starting
+from tests.modal_server import starting
 
 pytestmark = pytest.mark.timeout(240)
 APP = "pytest_gpuexp.backends.modal_app"
@@ -50,18 +49,6 @@ from pytest_gpuexp import seeds
 def exp_one(runner, seed):
     assert seed >= 0
 """
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[starting.ModalServer]:
-    with starting.modal_server() as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
-def client(server: starting.ModalServer) -> Iterator[modal.Client]:
-    with deploying.client(server) as made:
-        yield made
 
 
 @pytest.fixture(scope="module")

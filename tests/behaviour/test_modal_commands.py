@@ -20,7 +20,7 @@ import pytest
 
 import pytest_gpuexp
 from tests.behaviour.modal_projects import TIGRIS, WANDB, ModalProject
-from tests.modal_server import deploying, starting
+from tests.modal_server import starting
 
 pytestmark = pytest.mark.timeout(240)
 COMMANDS = (
@@ -32,18 +32,6 @@ COMMANDS = (
     ["results"],
 )
 NO_SECRETS = "[tool.gpuexp.modal]\nsecrets = []\n"
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[starting.ModalServer]:
-    with starting.modal_server() as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
-def client(server: starting.ModalServer) -> Iterator[modal.Client]:
-    with deploying.client(server) as made:
-        yield made
 
 
 @pytest.fixture

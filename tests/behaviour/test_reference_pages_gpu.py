@@ -9,7 +9,6 @@ from __future__ import annotations
 import dataclasses
 import re
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +21,7 @@ from pytest_gpuexp.records import RunSpec
 from tests.behaviour import reference_pages
 from tests.behaviour.modal_projects import ModalProject, as_on_modal
 from tests.behaviour.reference_pages import Page
-from tests.modal_server import deploying, starting
+from tests.modal_server import starting
 
 pytestmark = pytest.mark.timeout(150)
 APP = "from pytest_gpuexp.backends.modal_app import *\n"
@@ -53,18 +52,6 @@ download_models = ["tiny/model"]
 standard = { gpu = "A10G" }
 long = { gpu = "A100", timeout = "12h" }
 """
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[starting.ModalServer]:
-    with starting.modal_server(max_containers=3) as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
-def client(server: starting.ModalServer) -> Iterator[modal.Client]:
-    with deploying.client(server) as made:
-        yield made
 
 
 @pytest.fixture(scope="module")

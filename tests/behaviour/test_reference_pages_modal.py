@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import dataclasses
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -29,12 +28,6 @@ from tests.behaviour.reference_pages import DOPPLER, PYPROJECT, Page
 from tests.modal_server import starting
 
 pytestmark = pytest.mark.timeout(150)
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[starting.ModalServer]:
-    with starting.modal_server(max_containers=4) as running:
-        yield running
 
 
 @pytest.fixture(scope="module")

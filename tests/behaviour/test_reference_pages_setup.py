@@ -11,7 +11,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import modal
@@ -19,21 +18,9 @@ import pytest
 
 from tests.behaviour import reference_pages
 from tests.behaviour.reference_pages import DOPPLER, Page
-from tests.modal_server import deploying, starting
+from tests.modal_server import starting
 
 pytestmark = pytest.mark.timeout(150)
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[starting.ModalServer]:
-    with starting.modal_server(max_containers=4) as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
-def client(server: starting.ModalServer) -> Iterator[modal.Client]:
-    with deploying.client(server) as made:
-        yield made
 
 
 @pytest.fixture(scope="module")

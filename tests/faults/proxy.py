@@ -14,6 +14,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from tests.http_serving import serving
+
 _DROPPED = {"transfer-encoding", "connection", "content-length", "date", "server"}
 
 
@@ -54,17 +56,9 @@ def faulty(endpoint: str) -> Iterator[Proxy]:
     """Run a proxy before ``endpoint``."""
     proxy = Proxy(endpoint)
     handler = type("Handler", (_Handler,), {"proxy": proxy})
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    server.daemon_threads = True
-    proxy.endpoint = f"http://127.0.0.1:{server.server_address[1]}"
-    thread = threading.Thread(target=server.serve_forever, args=(0.05,))
-    thread.start()
-    try:
+    with serving(handler) as port:
+        proxy.endpoint = f"http://127.0.0.1:{port}"
         yield proxy
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
 
 
 class _Handler(http.server.BaseHTTPRequestHandler):

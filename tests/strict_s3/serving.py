@@ -14,6 +14,7 @@ from urllib.parse import unquote, urlsplit
 from xml.etree import ElementTree
 from xml.sax.saxutils import escape
 
+from tests.http_serving import serving
 from tests.servers import ACCESS_KEY, BUCKET, SECRET_KEY, Server
 from tests.strict_s3 import signatures
 from tests.strict_s3.keeping import Bucket
@@ -72,17 +73,8 @@ def strict(
     bucket = Bucket(conflicts_every=conflicts_every, opaque=opaque)
     held = StrictServer(virtual=virtual, bucket=bucket, busy_every=busy_every, pages=pages)
     handler = type("Handler", (_Handler,), {"held": held})
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    server.daemon_threads = True
-    held.port = server.server_address[1]
-    thread = threading.Thread(target=server.serve_forever, args=(0.05,))
-    thread.start()
-    try:
+    with serving(handler) as held.port:
         yield held
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
 
 
 class _Handler(http.server.BaseHTTPRequestHandler):
