@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import ast
-import re
-import warnings
+import contextlib
+import io
+import tokenize
 from collections.abc import Collection, Sequence
 
 MODULES = frozenset({"torch._dynamo"})
 """Imported by torch at a process's first optimizer, and as slow to import as torch itself."""
-
-_OPTIMIZERS = re.compile(r"\boptim\b")
 
 
 def foreseen(source: str, loaded: Collection[str]) -> Sequence[str]:
@@ -18,30 +16,19 @@ def foreseen(source: str, loaded: Collection[str]) -> Sequence[str]:
 
     ``loaded`` are the names of the modules that are imported already.
     """
-    if "torch" not in loaded or "torch._dynamo" in loaded or not _OPTIMIZERS.search(source):
+    if "torch" not in loaded or "torch._dynamo" in loaded or not _names(source, "optim"):
         return []
-    return ["torch._dynamo"] if _takes_optimizers(source) else []
+    return ["torch._dynamo"]
 
 
-def _takes_optimizers(source: str) -> bool:
-    """Return whether the code of ``source`` names ``torch.optim``, beside its texts and comments.
+def _names(source: str, word: str) -> bool:
+    """Return whether the code of ``source``, beside its texts and comments, has the name ``word``.
 
-    A name ``optim`` alone counts as well: it may come from elsewhere.
+    So it has where it comes from elsewhere: an import in vain costs less than one in each run.
     """
-    try:
-        with warnings.catch_warnings(action="ignore"):  # they are told where the file is imported
-            nodes = list(ast.walk(ast.parse(source)))
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
-        return False  # whoever imports the file tells why
-    imported = [one for one in nodes if isinstance(one, ast.Import) for one in one.names]
-    modules = {one.name for one in imported}
-    for node in nodes:
-        if isinstance(node, ast.ImportFrom) and node.module:
-            modules |= {node.module, *(f"{node.module}.{one.name}" for one in node.names)}
-    if any(f"{module}.".startswith("torch.optim.") for module in modules):
-        return True
-    torch = {"torch", *(one.asname for one in imported if one.name == "torch")}
-    taken = [one for one in nodes if isinstance(one, ast.Attribute) and one.attr == "optim"]
-    if any(isinstance(one.value, ast.Name) and one.value.id in torch for one in taken):
-        return True
-    return any(isinstance(one, ast.Name) and one.id == "optim" for one in nodes)
+    with contextlib.suppress(tokenize.TokenError, SyntaxError):  # whoever imports it tells why
+        return any(
+            token.type == tokenize.NAME and token.string == word
+            for token in tokenize.generate_tokens(io.StringIO(source).readline)
+        )
+    return False

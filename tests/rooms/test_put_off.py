@@ -31,10 +31,9 @@ def test_code_that_takes_an_optimizer_of_torch_foresees_its_import(source: str) 
     [
         "import torch\n# torch.optim is slow\n",
         '"""Without torch.optim: from torch import optim."""\nimport torch\n',
-        "def exp_a(config): return config.optim.lr, config['optim']\n",
-        "def exp_a(runner): torch.optim.(\n",
-        "torch.optim\0",
-        "torch.optim" + "(" * 5_000,
+        "def exp_a(config): return config['optim'], config.optimizer\n",
+        "def exp_a(:\n  (",
+        "\0",
     ],
 )
 def test_what_only_speaks_of_optimizers_or_cannot_be_read_foresees_nothing(source: str) -> None:
