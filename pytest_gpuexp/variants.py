@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import functools
 import itertools
-import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pytest_gpuexp import composition, configs
+from pytest_gpuexp import composition, configs, templates
 from pytest_gpuexp.errors import UsageProblems
 from pytest_gpuexp.records import Plain
 
@@ -18,10 +16,6 @@ _Solve = Callable[[Mapping[str, Plain], int], Parameters]
 _Run = tuple[tuple[Plain, ...], int, Parameters, tuple[str, ...]]
 _OfVariant = Callable[[Mapping[str, Plain]], tuple[list[Parameters], tuple[str, ...]]]
 _MOST_FAILED = 100  # variants; what each alone cannot be told in a moment, and they are alike
-_OPEN, _CLOSE = "\ue000", "\ue001"  # of Unicode's private use
-_EMPTY = ""  # no name of a parameter
-_MARK = re.compile(f"{_OPEN}([^{_CLOSE}]*){_CLOSE}")
-_COMPUTES = re.compile(r"\$\{[^}]*(:|\$\{)")
 
 
 def variants(
@@ -63,14 +57,14 @@ def _way(
     if not composition.interpolates(written):
         _check(space, folder, problems)
         return _for_each(_overriding(config, folder, problems), seeds, ())
-    if (marked := _marked(config, space)) is None:
+    if (template := templates.template(config, space)) is None:
         resolve = _resolving(config, folder, problems)
         if "seed" in repr(written):
             return _comparing(resolve, seeds, problems)
         return _for_each(resolve, seeds, ())
     # What varies is no text with the seed in it here: a name of ``space`` is never among them.
-    seeded = [name for name, value in configs.leaves(marked) if _mark("seed") in _texts(value)]
-    return _for_each(_filling(marked, folder, problems), seeds, tuple(seeded))
+    fill = templates.filling(template, folder, problems)
+    return _for_each(fill, seeds, templates.places_of("seed", template))
 
 
 def _for_each(solve: _Solve, seeds: Sequence[int], seeded: tuple[str, ...]) -> _OfVariant:
@@ -148,111 +142,6 @@ def _resolving(config: Mapping[str, Any], folder: Path, problems: list[str]) -> 
         return configs.flat_parameters(made, folder, problems)
 
     return solve
-
-
-def _marked(
-    config: Mapping[str, Any], space: Mapping[str, Sequence[Plain]]
-) -> dict[str, Any] | None:
-    """Return ``config`` resolved once, with marks where values of ``space`` and the seed come to.
-
-    That is right where interpolations but refer to values, and a value is one word. None where it
-    is not, or where it fails: the errors are to tell of real values.
-    """
-    values = [value for axis in space.values() for value in axis]
-    if not all(map(_is_word, values)) or any(map(_computes, _strings(config))):
-        return None
-    # Beside an empty text a mark would stand alone, as if it were no part of a text.
-    begun = _mapped(config, lambda text: text or _mark(_EMPTY))
-    marks = {name: _mark(name) for name in space}
-    try:
-        marked = composition.resolved({**begun, "seed": _mark("seed")}, marks)
-    except UsageProblems:
-        return None
-    del marked["seed"]
-    return marked
-
-
-def _filling(marked: Mapping[str, Any], folder: Path, problems: list[str]) -> _Solve:
-    """Put values in the place of marks."""
-    names = {name: _MARK.findall(_texts(value)) for name, value in configs.leaves(marked)}
-    leaves = dict(configs.leaves(marked))
-    fixed = {name: value for name, value in leaves.items() if not names[name]}
-    begun: Parameters = {
-        **dict.fromkeys(leaves),
-        **configs.flat_parameters(fixed, folder, problems),
-    }
-    moving = [
-        (name, list(dict.fromkeys(names[name])), _filler(name, value, folder, problems))
-        for name, value in leaves.items()
-        if names[name]
-    ]
-
-    def solve(chosen: Mapping[str, Plain], seed: int) -> Parameters:
-        given = {**chosen, "seed": seed, _EMPTY: ""}
-        parameters = dict(begun)
-        for name, needed, fill in moving:
-            parameters[name] = fill(*[given[one] for one in needed])
-        return parameters
-
-    return solve
-
-
-def _filler(name: str, value: object, folder: Path, problems: list[str]) -> Callable[..., Plain]:
-    """Return what gives the leaf ``name`` for the values of its marks, in their order."""
-    needed = list(dict.fromkeys(_MARK.findall(_texts(value))))
-
-    @functools.lru_cache(maxsize=None, typed=True)
-    def fill(*values: Plain) -> Plain:
-        given = dict(zip(needed, values, strict=True))
-        filled = _mapped(value, lambda text: _filled(text, given))
-        return configs.flat_parameters({name: filled}, folder, problems).get(name)
-
-    return fill
-
-
-def _filled(text: str, given: Mapping[str, Plain]) -> Plain:
-    if alone := _MARK.fullmatch(text):
-        return given[alone[1]]
-    return _MARK.sub(lambda found: str(given[found[1]]), text)
-
-
-def _mapped(value: object, change: Callable[[str], Any]) -> Any:
-    """Return ``value`` with each text in it changed."""
-    if isinstance(value, str):
-        return change(value)
-    if isinstance(value, Mapping):
-        return {key: _mapped(one, change) for key, one in value.items()}
-    return [_mapped(one, change) for one in value] if isinstance(value, (list, tuple)) else value
-
-
-def _is_word(value: Plain) -> bool:
-    if isinstance(value, str):
-        return value != "???" and "${" not in value and _OPEN not in value
-    return value is None or isinstance(value, (bool, int, float))
-
-
-def _computes(text: str) -> bool:
-    """Return whether ``text`` calls a resolver, or makes a reference out of a value."""
-    return bool(_COMPUTES.search(text)) or _OPEN in text
-
-
-def _mark(name: str) -> str:
-    return f"{_OPEN}{name}{_CLOSE}"
-
-
-def _texts(value: object) -> str:
-    return "\n".join(_strings(value))
-
-
-def _strings(value: object) -> Iterator[str]:
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, Mapping):
-        for one in value.values():
-            yield from _strings(one)
-    elif isinstance(value, (list, tuple)):
-        for one in value:
-            yield from _strings(one)
 
 
 def _prefixes(name: str) -> list[str]:
