@@ -152,13 +152,19 @@ def test_a_kill_at_any_moment_leaves_whole_checkpoints_alone(tmp_path: Path) -> 
     payload = {"weights": list(range(2000))}
     before = 0
     for round_number in range(12):
+        begun, begins = os.pipe()
         pid = os.fork()
         if not pid:
             mine = checkpoints(tmp_path, attempt())
             for step in range(10_000):
                 mine.save({**payload, "at": step}, step=step, keep=2)
+                if step == 1:
+                    os.write(begins, b".")
             os._exit(0)
-        time.sleep(0.02 + 0.004 * round_number)
+        os.close(begins)
+        assert os.read(begun, 1) == b"."  # two are saved, however slow the machine
+        os.close(begun)
+        time.sleep(0.002 * round_number)
         os.kill(pid, signal.SIGKILL)
         os.waitpid(pid, 0)
 
@@ -166,8 +172,8 @@ def test_a_kill_at_any_moment_leaves_whole_checkpoints_alone(tmp_path: Path) -> 
         found = checkpoints(tmp_path, attempt(), told).restore()
 
         assert told.notices == []
-        if found is not None:
-            assert found.state == {**payload, "at": found.step}
+        assert found is not None
+        assert found.state == {**payload, "at": found.step}
         left = len(names_in(tmp_path / "checkpoint"))
         assert left <= max(before, 2) + 1  # each kill leaves one that was saved, and not pruned yet
         before = left
