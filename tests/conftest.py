@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -42,6 +43,12 @@ def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object
     test = getattr(item, "originalname", item.name)
     with measuring.following(wanted=measuring.is_measured(item.path, test)):
         return (yield)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def hangups_are_heard() -> None:
+    """Let sessions hear a SIGHUP also where the suite itself was started by nohup."""
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 @pytest.fixture(scope="session", autouse=True)
