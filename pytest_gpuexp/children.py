@@ -25,6 +25,9 @@ from pytest_gpuexp.wire import Channel, Message
 
 Execute = Callable[[Message, Channel], Mapping[str, Any]]
 
+_USUAL = gc.get_threshold()
+_SELDOM = (100_000, 50, 1000)
+
 
 def fork_child(execute: Execute, close: Callable[[], Sequence[int]]) -> Child:
     """Fork a child that waits for one task, executes it and leaves; return the parent's hold of it.
@@ -114,6 +117,8 @@ def stopping(channel: Channel) -> Stopping:
 
 def _enter(task: Message) -> None:
     """Make the process the run's own: its output, its devices, its threads."""
+    if gc.get_threshold() == _SELDOM:
+        gc.set_threshold(*_USUAL)
     for name, value in task["environment"].items():
         os.environ[name] = value
     if task["devices"] or task["hide_gpus"]:
@@ -178,13 +183,18 @@ def _cuda_hazard() -> str | None:
     return "importing the experiments has begun to use CUDA" if waitstatus else None
 
 
+def put_off_collections() -> None:
+    """Let imports make their objects undisturbed: to look for garbage among them costs a tenth."""
+    gc.set_threshold(*_SELDOM)
+
+
 def settle_memory() -> None:
     """Do once what children would each do, and keep the collector off what they share.
 
     A collection in a child writes to every object's header, and so copies the snapshot's memory.
+    None is made here: it takes 80 ms with torch, and leaves holes that children fill at that price.
     """
     seed_everything(0)  # imports the generators of numpy, which it puts off until they are used
-    gc.collect()
     gc.freeze()
 
 

@@ -259,6 +259,7 @@ def _status_of(error: BaseException) -> Any:
 
 def main() -> NoReturn:
     """Be a worker: ``python -m pytest_gpuexp.worker FD``, greeted over that socket."""
+    children.put_off_collections()
     control = Channel(socket.socket(fileno=int(sys.argv[1])))
     os.set_inheritable(control.fileno(), False)
     greeting = control.wait()

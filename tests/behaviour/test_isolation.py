@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from tests.behaviour.sessions import Ended, run
 
 EXPERIMENT = '''
 """What runs can see of each other."""
-import os, sys, time
+import gc, os, sys, time
 import pytest
 from pytest_gpuexp import experiment, seeds
 
@@ -41,6 +42,7 @@ def exp_alone(runner, seed, session_number, module_number):
         "began": began, "ended": time.time(),
         "path": sys.path.count("/nowhere/%d" % ((seed + 1) % 6)),
         "fixtures": [session_number, module_number], "run": os.environ.get("PYTEST_GPUEXP_RUN"),
+        "collections": gc.get_threshold(),
     })
     print("output of seed", seed)
     assert seed != 5
@@ -153,6 +155,10 @@ def test_no_more_runs_execute_at_once_than_were_asked_for(forked: Ended) -> None
     at_once = [sum(a <= began < b for a, b in spans) for began, _ in spans]
 
     assert max(at_once) == 2
+
+
+def test_a_run_collects_garbage_as_often_as_any_process(forked: Ended) -> None:
+    assert seen(forked, 0)["collections"] == list(gc.get_threshold())
 
 
 def test_a_run_knows_which_attempt_it_is(forked: Ended) -> None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import gc
 from pathlib import Path
 
 from tests.behaviour.sessions import run
 
 THREADED = '''
 """A module that starts a thread while it is imported."""
-import os, signal, threading, time
+import gc, os, signal, threading, time
 from pytest_gpuexp import experiment, seeds, tier
 
 pytestmark = experiment("threaded", claim="Threads are of no concern.")
@@ -25,6 +26,7 @@ CHANGED = []
 def exp_fresh(runner, seed):
     CHANGED.append(seed)
     runner.log_metrics({"pid": os.getpid(), "changed": len(CHANGED)})
+    runner.log_metrics({"collections": gc.get_threshold()[0]})
     assert threading.active_count() == 2
 
 def exp_dies(runner):
@@ -50,6 +52,7 @@ def test_a_thread_begun_by_an_import_leads_to_fresh_interpreters_told_once(tmp_p
     assert {record["verdict"] for record in records} == {"pass"}
     assert {record["metrics"]["changed"] for record in records} == {1}
     assert len({record["metrics"]["pid"] for record in records}) == 2
+    assert {record["metrics"]["collections"] for record in records} == {gc.get_threshold()[0]}
     assert ended.record("exp_dies")["error_type"] == "SIGSEGV"
     assert ended.record("exp_dies")["metrics"] == {"before": 1.0}
     assert ended.record("exp_hangs")["status"] == "timeout"
