@@ -48,14 +48,19 @@ def read_options(
     return settings, overrides
 
 
+def asked_for(
+    config: pytest.Config, name: str, environ: Mapping[str, str] = os.environ
+) -> str | None:
+    """Return what the setting ``name`` was given as, by the first of the three that has it."""
+    option = destination(name)
+    given = config.getoption(option, None) or environ.get(f"PYTEST_{option.upper()}")
+    return cast(str | None, given or config.getini(option) or None)
+
+
 def _read_settings(
     config: pytest.Config, environ: Mapping[str, str], problems: list[str]
 ) -> Settings:
-    def value(name: str) -> str | None:
-        option = destination(name)
-        given = config.getoption(option, None) or environ.get(f"PYTEST_{option.upper()}")
-        return cast(str | None, given or config.getini(option) or None)
-
+    value = partial(asked_for, config, environ=environ)
     stub = bool(config.getoption("gpuexp_stub_mode", False))
     resume = _read_resume(value("resume"), problems)
     if not resume:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pytest_gpuexp import documents
+from pytest_gpuexp import documents, inquiries
 from pytest_gpuexp.claims import Claim
 from pytest_gpuexp.errors import RecordInvalid, StorageError
 from pytest_gpuexp.ledger import Ledger
@@ -107,31 +107,38 @@ class Holdings:
 
 
 def open_holdings(place: str | None, environ: Mapping[str, str]) -> Holdings:
-    """Return a look at the storage ``place``; where it is None, at what the environment names.
+    """Return a look at the storage ``place``; where it is None, at the one of sessions here.
 
     Raises:
         StorageError: there is no such storage.
+        BackendUnavailable: the ini file may name it, and pytest does not start here.
     """
-    storage = named_storage(place, environ)
-    url = place or environ.get(_VARIABLE) or DEFAULT
+    url = place or _usual(environ)
+    storage = named_storage(url, environ)
     if "://" not in url and not Path(url).is_dir():
         raise StorageError(
             f"there is no folder {url!r} here. Name the folder that --storage named, or the bucket "
-            f"as s3://bucket/prefix; without a name {_VARIABLE} counts, and then {DEFAULT!r}."
+            f"as s3://bucket/prefix; without a name {_VARIABLE} counts, then gpuexp_storage of the "
+            f"ini file, and then {DEFAULT!r}."
         )
     return Holdings(storage)
 
 
 def named_storage(place: str | None, environ: Mapping[str, str]) -> Storage:
-    """Return the storage ``place``, which may hold nothing; None means the environment's.
+    """Return the storage ``place``, which may hold nothing; None means the one of sessions here.
 
     Raises:
         StorageError: its address makes no sense, or is that of a file.
+        BackendUnavailable: the ini file may name it, and pytest does not start here.
     """
-    url = place or environ.get(_VARIABLE) or DEFAULT
+    url = place or _usual(environ)
     storage = open_storage(url, folder=Path.cwd(), environ=environ)
     if storage is None:
         raise StorageError(f"storage {url!r} is not known here. Name a folder, or s3://bucket.")
     if "://" not in url and Path(url).is_file():
         raise StorageError(f"storage {url!r} is a file, and no folder. Name a folder of results.")
     return storage
+
+
+def _usual(environ: Mapping[str, str]) -> str:
+    return environ.get(_VARIABLE) or inquiries.storage_of(Path.cwd(), environ) or DEFAULT

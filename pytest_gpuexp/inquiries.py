@@ -7,14 +7,25 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from pytest_gpuexp import errands
 from pytest_gpuexp.errors import BackendUnavailable
 
 _FILE = "PYTEST_GPUEXP_OFFERS"
 _SECONDS = 120.0
+_TOPICS = {"backends": "which backends", "storage": "which storage"}
+_SETTINGS = (
+    "pytest.toml",
+    ".pytest.toml",
+    "pytest.ini",
+    ".pytest.ini",
+    "pyproject.toml",
+    "tox.ini",
+    "setup.cfg",
+)
 
 
 def backends_of(folder: Path, options: Sequence[str] = ()) -> list[str]:
@@ -26,13 +37,43 @@ def backends_of(folder: Path, options: Sequence[str] = ()) -> list[str]:
         BackendUnavailable: pytest does not start there, or its start has asked this; what it said
             is told.
     """
+    names: list[str] = _ask("backends", folder, options)
+    return names
+
+
+def storage_of(folder: Path, environ: Mapping[str, str] = os.environ) -> str | None:
+    """Return the storage that a session in ``folder`` would use by its ini file; None: none.
+
+    pytest is asked only where a file that it may read, or PYTEST_ADDOPTS, has the word.
+
+    Raises:
+        BackendUnavailable: as in ``backends_of``.
+    """
+    here = folder.resolve()
+    files = (one / name for one in (here, *here.parents) for name in _SETTINGS)
+    if "storage" not in environ.get("PYTEST_ADDOPTS", "") and not any(map(_has_the_word, files)):
+        return None
+    named: str | None = _ask("storage", folder)
+    return named
+
+
+def _has_the_word(file: Path) -> bool:
+    try:
+        return b"storage" in file.read_bytes()
+    except OSError:
+        return False
+
+
+def _ask(question: str, folder: Path, options: Sequence[str] = ()) -> Any:
+    """Return what the pytest of ``folder`` answers to one of ``_TOPICS``."""
+    topic = _TOPICS[question]
     if _FILE in os.environ:
         raise BackendUnavailable(
-            "the backends were asked for while they were being asked for, by a conftest or plugin "
+            f"pytest was asked {topic} it knows while it was being asked, by a conftest or plugin "
             "that does so as it is imported. Let it ask in a function that is called later."
         )
     with tempfile.TemporaryDirectory(prefix="gpuexp-") as place:
-        file = Path(place) / "names.json"
+        file = Path(place) / f"{question}.json"
         words = [sys.executable, "-m", "pytest", "-p", "pytest_gpuexp.offers", *options]
         try:
             done = subprocess.run(
@@ -47,8 +88,8 @@ def backends_of(folder: Path, options: Sequence[str] = ()) -> list[str]:
             )
         except subprocess.TimeoutExpired:
             raise BackendUnavailable(
-                f"pytest did not say within {_SECONDS:.0f} s which backends {folder} knows. See "
-                "what holds it up there: pytest --collect-only"
+                f"pytest did not say within {_SECONDS:.0f} s {topic} {folder} knows. See what "
+                "holds it up there: pytest --collect-only"
             ) from None
         except OSError as error:
             raise BackendUnavailable(
@@ -58,8 +99,7 @@ def backends_of(folder: Path, options: Sequence[str] = ()) -> list[str]:
         if not file.is_file():
             output = done.stdout.decode(errors="replace").strip()
             raise BackendUnavailable(
-                f"pytest does not start in {folder}, so its backends are not known: "
+                f"pytest does not start in {folder}, and cannot say {topic} it knows: "
                 f"{output[-2000:] or f'exit code {done.returncode}'}"
             )
-        names: list[str] = json.loads(file.read_text())
-    return names
+        return json.loads(file.read_text())

@@ -1,18 +1,21 @@
-"""The plugin by which a project's pytest tells a program which backends it knows."""
+"""The plugin by which a project's pytest tells a program what it knows."""
 
 from __future__ import annotations
 
 import json
 import os
 import traceback
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from pytest_gpuexp.backend_names import known_backends
+from pytest_gpuexp.configuring import asked_for
 from pytest_gpuexp.errors import UsageProblems
 
-FILE = "PYTEST_GPUEXP_OFFERS"  # where to, in the environment
+FILE = "PYTEST_GPUEXP_OFFERS"  # where to, in the environment; named after the question
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -21,9 +24,14 @@ def pytest_cmdline_main(config: pytest.Config) -> int | None:
     file = os.environ.pop(FILE, None)
     if file is None:
         return None
+    Path(file).write_text(json.dumps(_ANSWERS[Path(file).stem](config)))
+    return 0
+
+
+def _backends(config: pytest.Config) -> list[str]:
     hook = getattr(config.hook, "pytest_gpuexp_backend_names", list)
     try:
-        names = known_backends(hook())
+        return known_backends(hook())
     except UsageProblems as error:
         raise pytest.UsageError(str(error)) from None
     # The project's own code may raise anything, and pytest would tell it by its own frames.
@@ -31,5 +39,9 @@ def pytest_cmdline_main(config: pytest.Config) -> int | None:
         place = traceback.extract_tb(error.__traceback__)[-1]
         told = f"{type(error).__name__}: {error} ({place.filename}:{place.lineno})"
         raise pytest.UsageError(f"pytest_gpuexp_backend_names raised {told}") from None
-    Path(file).write_text(json.dumps(names))
-    return 0
+
+
+_ANSWERS: Mapping[str, Callable[[pytest.Config], Any]] = {
+    "backends": _backends,
+    "storage": lambda config: asked_for(config, "storage"),
+}

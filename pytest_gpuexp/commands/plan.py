@@ -28,7 +28,7 @@ def add(commands: Commands) -> None:
     asked.add_argument(
         "--storage",
         metavar="PLACE",
-        help="where results are: a folder, or s3://bucket; else PYTEST_GPUEXP_STORAGE, or results",
+        help="where results are: a folder, or s3://bucket; else where sessions here put them",
     )
     asked.set_defaults(act=act)
 

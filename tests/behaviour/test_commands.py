@@ -85,6 +85,31 @@ def test_a_folder_is_listed_and_shown(tmp_path: Path, capsys: pytest.CaptureFixt
     assert "holds no experiment and no run 'kpet'. Experiments: kept. Runs: exp_" in unknown.error
 
 
+def test_without_a_name_the_storage_of_the_ini_file_is_meant(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "pytest.ini").write_text("[pytest]\ngpuexp_storage = kept here\n")
+    sessions.run(sessions.write(tmp_path, exp_kept=KEPT))
+    (tmp_path / "research_plan.yaml").write_text("experiments: {kept: {name: Kept}}\n")
+    (tmp_path / "below").mkdir()
+
+    assert Asked(capsys, "list").text.splitlines()[1].startswith("kept ")
+    assert "claim: It holds." in Asked(capsys, "show", "kept").text
+    assert "kept  Kept  [partial, not met]" in Asked(capsys, "plan").text
+
+    monkeypatch.chdir(tmp_path / "below")  # where a session would make a folder of its own
+    assert "there is no folder 'kept here' here" in Asked(capsys, "list").error
+    monkeypatch.setenv("PYTEST_GPUEXP_STORAGE", str(tmp_path / "kept here"))
+    assert Asked(capsys, "list").text.splitlines()[1].startswith("kept ")
+
+    monkeypatch.delenv("PYTEST_GPUEXP_STORAGE")
+    (tmp_path / "conftest.py").write_text("import no_such_module\n")
+    broken = Asked(capsys, "list")
+    assert broken.code == 2
+    assert "and cannot say which storage it knows: " in broken.error
+    assert "No module named 'no_such_module'" in broken.error
+
+
 def test_a_bucket_is_listed_with_links_that_need_no_keys(
     tmp_path: Path,
     moto: Server,
