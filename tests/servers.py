@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-import random
+import secrets
 import shutil
 import socket
 import subprocess
@@ -28,6 +28,7 @@ ACCESS_KEY, SECRET_KEY, BUCKET = "test-access", "test-secret-4711", "experiments
 RUNNING: set[int] = set()
 """The servers of this session: they serve many tests, and no test leaves them behind."""
 _READY_SECONDS = 60.0
+_FIRST_PORT, _SHARES, _PORTS = 12000, 4, 2500
 
 
 def running() -> set[int]:
@@ -177,10 +178,16 @@ def _make_bucket(server: Server, process: subprocess.Popen[bytes]) -> None:
 
 
 def free_ports(count: int) -> list[int]:
-    """Return ports that are free, with the one 10,000 above each, which SeaweedFS takes too."""
+    """Return ports that are free, with the one 10,000 above each, which SeaweedFS takes too.
+
+    A server binds its own only a second later, so each of xdist's workers looks where no other
+    does, below what the system gives to connections. What tests seed has no say in it.
+    """
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    first = _FIRST_PORT + worker % _SHARES * _PORTS
     found: list[int] = []
     while len(found) < count:
-        port = random.randrange(20000, 32000)
+        port = first + secrets.randbelow(_PORTS)
         if port not in found and _is_free(port) and _is_free(port + 10000):
             found.append(port)
     return found
