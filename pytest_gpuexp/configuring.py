@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any, TypeVar, cast
 
 import pytest
 
+from pytest_gpuexp import asked
 from pytest_gpuexp.errors import UsageProblems
 from pytest_gpuexp.gpus import visible_gpus
 from pytest_gpuexp.options import destination
@@ -21,7 +21,7 @@ from pytest_gpuexp.tiers import TIERS, Tier, find_tier, parse_duration
 
 T = TypeVar("T")
 _MODAL_PARALLELISM = 10  # the GPUs that a new account may use at once
-_TRUE, _FALSE = {"1", "true", "yes", "on"}, {"0", "false", "no", "off"}
+_FALSE = {"0", "false", "no", "off"}
 
 
 def read_options(
@@ -48,24 +48,15 @@ def read_options(
     return settings, overrides
 
 
-def asked_for(
-    config: pytest.Config, name: str, environ: Mapping[str, str] = os.environ
-) -> str | None:
-    """Return what the setting ``name`` was given as, by the first of the three that has it."""
-    option = destination(name)
-    given = config.getoption(option, None) or environ.get(f"PYTEST_{option.upper()}")
-    return cast(str | None, given or config.getini(option) or None)
-
-
 def _read_settings(
     config: pytest.Config, environ: Mapping[str, str], problems: list[str]
 ) -> Settings:
-    value = partial(asked_for, config, environ=environ)
+    value = partial(asked.asked_for, config, environ=environ)
     stub = bool(config.getoption("gpuexp_stub_mode", False))
     resume = _read_resume(value("resume"), problems)
     if not resume:
         problems += _resume_only(config)
-    backend, reason = _backend(config, value("backend"))
+    backend, reason = asked.backend(config, environ)
     timeout = _read("run-timeout", value, parse_duration, problems)
     lease = _read("lease", value, parse_duration, problems)
     root = Path(config.rootpath)
@@ -136,9 +127,9 @@ def _modal_flag(config: pytest.Config, name: str, backend: str, problems: list[s
 
 def _read_resume(given: str | bool | None, problems: list[str]) -> bool:
     word = str(given or "false").lower()
-    if word not in _TRUE | _FALSE:
+    if word not in asked.TRUE | _FALSE:
         problems.append(f"resume: {given!r} is not true or false")
-    return word in _TRUE
+    return word in asked.TRUE
 
 
 def _resume_only(config: pytest.Config) -> list[str]:
@@ -170,19 +161,6 @@ def _read_parallelism(text: str | None, problems: list[str]) -> int | None:
     return None
 
 
-def _backend(config: pytest.Config, asked: str | None) -> tuple[str, str]:
-    """Return the backend and why it is not the default one."""
-    if asked is not None:
-        return asked.replace("_", "-"), ""
-    if config.getoption("usepdb", False) or config.getoption("trace", False):
-        return "in-process", "a debugger needs the session's own process"
-    if config.getoption("capture", None) == "no":
-        return "in-process", "-s shows output as it comes"
-    if "pydevd" in sys.modules or "debugpy" in sys.modules:
-        return "in-process", "a debugger is attached"
-    return "local", ""
-
-
 def _cores() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
@@ -193,8 +171,7 @@ def xdist_workers(config: pytest.Config) -> Mapping[int, Any]:
     """Return xdist's workers by number; {} where tests are not distributed."""
     if hasattr(config, "workerinput"):
         return dict.fromkeys(range(config.workerinput["workercount"]))
-    distributed = getattr(config.option, "dist", "no") != "no"
-    return dict(enumerate(config.option.tx)) if distributed else {}
+    return dict(enumerate(config.option.tx)) if asked.is_distributed(config) else {}
 
 
 def parallelism_of(config: pytest.Config, settings: Settings) -> int:

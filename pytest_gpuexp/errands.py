@@ -16,6 +16,7 @@ from pathlib import Path
 
 from pytest_gpuexp import orders, processes, schema
 from pytest_gpuexp.errors import StorageError, WorkerMayNotDispatch
+from pytest_gpuexp.forerunner import MARK
 from pytest_gpuexp.orders import Order
 from pytest_gpuexp.records import ExperimentResult
 
@@ -91,7 +92,7 @@ class Errand:
         Raises:
             WorkerMayNotDispatch: this process is a worker of another session.
         """
-        if "PYTEST_GPUEXP_WORKER" in os.environ:
+        if MARK in os.environ:
             raise WorkerMayNotDispatch(
                 "a handler was about to run a sweep of its own, in a worker of pytest-gpuexp. Run "
                 "sweeps outside of handlers."

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
+from pytest_gpuexp.asked import asked_for
 from pytest_gpuexp.backend_names import known_backends
-from pytest_gpuexp.configuring import asked_for
 from pytest_gpuexp.errors import UsageProblems
 
 FILE = "PYTEST_GPUEXP_OFFERS"  # where to, in the environment; named after the question

@@ -285,6 +285,7 @@ class Places:
             cores=settings.cores // share,
             parallelism=self.parallelism,
             on_checkpoint=self._saved,
+            forerunner=self._config.pluginmanager.get_plugin("gpuexp-forerunner"),
         )
 
     def _saved(self, attempt: Attempt, checkpoint: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +51,7 @@ class _Door:
         self._experiments_elsewhere = False
         self._resumption: list[str] = []
         self._refusal: pytest.UsageError | None = None
+        self._forerunner: Any = None
         self._named: set[Path] | None = None
         if config.option.gpuexp_stage:
             staging = _room(config, "pytest_gpuexp.staging")
@@ -123,10 +125,24 @@ class _Door:
         manager = self._config.pluginmanager
         controller = manager.get_plugin("gpuexp-controller")
         if controller is None:
+            self._send_ahead()  # it starts while the rooms are imported
             opening = _room(self._config, "pytest_gpuexp.opening")
             controller = opening.open_controller(self._config, self._config.stash[_TAKEN])
             manager.register(controller, "gpuexp-controller")
         return controller
+
+    def _send_ahead(self) -> None:
+        asked = _room(self._config, "pytest_gpuexp.asked")
+        if asked.foresees_local_runs(self._config):
+            ahead = _room(self._config, "pytest_gpuexp.forerunner")
+            if ahead.MARK not in os.environ:  # a worker starts no workers
+                self._forerunner = ahead.Forerunner(os.environ)
+                self._config.pluginmanager.register(self._forerunner, "gpuexp-forerunner")
+
+    def pytest_unconfigure(self) -> None:
+        """End what was sent ahead in vain."""
+        if self._forerunner is not None:
+            self._forerunner.dismiss()
 
 
 def _room(config: pytest.Config, name: str) -> Any:

@@ -16,6 +16,7 @@ from pytest_gpuexp.collection import ExperimentItem, ExperimentModule, Kit
 from pytest_gpuexp.configuring import read_options
 from pytest_gpuexp.elsewhere import Elsewhere
 from pytest_gpuexp.errors import WorkerMayNotDispatch
+from pytest_gpuexp.forerunner import MARK
 from pytest_gpuexp.judging import Judge
 from pytest_gpuexp.knowledge import Knowledge
 from pytest_gpuexp.origins import Origins
@@ -121,8 +122,9 @@ class Controller:
 
     def _announce(self, path: Path) -> None:
         """Let a backend of this machine import ``path`` while the session does."""
-        # One that resumes does not know yet whether anything is to be run.
-        if not (self._only_plans or self._places.judges_only or self.settings.resume):
+        # One that resumes does not know yet whether anything is to be run; a worker's never runs.
+        idle = self._only_plans or self._places.judges_only or MARK in os.environ
+        if not (idle or self.settings.resume):
             self._places.announce(path)
 
     @pytest.hookimpl(trylast=True)
@@ -216,7 +218,7 @@ class Controller:
     def _run(self, session: pytest.Session, items: Sequence[ExperimentItem]) -> None:
         if not items:
             return
-        if "PYTEST_GPUEXP_WORKER" in os.environ:
+        if MARK in os.environ:
             raise WorkerMayNotDispatch(
                 "this process is a worker of another pytest-gpuexp session and would start workers "
                 "of its own. Run pytest on experiments outside of a handler."

@@ -28,10 +28,6 @@ from pytest_gpuexp.storage.local import LocalStorage
 from pytest_gpuexp.supervisor import Supervisor
 from pytest_gpuexp.wire import Channel, Message
 
-# Where a worker finds itself about to dispatch, this mark in its environment stops it: a role that
-# was only inferred once turned into a fork bomb.
-MARK = "PYTEST_GPUEXP_WORKER"
-
 
 class Worker:
     """The plugin that turns a pytest session into a worker's: nothing is collected unasked."""

@@ -23,6 +23,7 @@ from pytest_gpuexp.backends import relayed, travelling
 from pytest_gpuexp.backends.container_checkpoints import ContainerCheckpoints, Volume
 from pytest_gpuexp.backends.local import LocalBackend
 from pytest_gpuexp.errors import GpuexpError
+from pytest_gpuexp.forerunner import MARK
 from pytest_gpuexp.gpus import visible_gpus
 from pytest_gpuexp.records import Attempt, Job, Outcome
 from pytest_gpuexp.storage.local import LocalStorage
@@ -31,7 +32,6 @@ VERSION = 2
 LUGGAGE = ".gpuexp"  # on the volume: what sessions have sent ahead
 SPOOL = "spool"  # on the volume: files of attempts that are too large for a reply
 _POLL_SECONDS = 0.25
-_MARK = "PYTEST_GPUEXP_WORKER"
 
 
 class Claims(Protocol):
@@ -104,7 +104,7 @@ class _Worker:
         self.folder = Path(tempfile.mkdtemp(prefix="gpuexp-"))
         self.storage = LocalStorage(self.folder / "spool")
         self.checkpoints: ContainerCheckpoints | None = None
-        environ = {name: value for name, value in os.environ.items() if name != _MARK}
+        environ = {name: value for name, value in os.environ.items() if name != MARK}
         gpus = visible_gpus(environ)
         self._gpus = _models(len(gpus))
         greeting = travelling.unpack(

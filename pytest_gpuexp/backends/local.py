@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import select
 import signal
-import socket
 import subprocess
-import sys
-import tempfile
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
@@ -15,11 +12,11 @@ from typing import Any
 
 from pytest_gpuexp import processes, recording, transport
 from pytest_gpuexp.errors import BackendUnavailable, RecordInvalid
+from pytest_gpuexp.forerunner import THREADS, Forerunner, start_worker
 from pytest_gpuexp.records import Attempt, ExperimentResult, Job, Outcome, Status
 from pytest_gpuexp.storage.local import LocalStorage
-from pytest_gpuexp.wire import Channel, Message
+from pytest_gpuexp.wire import Message
 
-_THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 _CLOSE_SECONDS = 10.0
 _WRITING_SECONDS = 60.0  # a sum over artifacts of many gigabytes takes its time
 
@@ -42,12 +39,14 @@ class LocalBackend:
         cores: int,
         parallelism: int,
         on_checkpoint: Callable[[Attempt, str], None] = lambda attempt, name: None,
+        forerunner: Forerunner | None = None,
     ) -> None:
         """Start the snapshot at once: it imports the experiments while the session collects them.
 
         ``greeting`` tells it how to be this session's pytest. ``on_checkpoint`` gets the name of
-        each checkpoint that an attempt has saved.
+        each checkpoint that an attempt has saved. ``forerunner`` may have its process already.
         """
+        self._forerunner = forerunner
         self._greeting = {**greeting, "one_shot": False}
         self._storage = storage
         self._on_checkpoint = on_checkpoint
@@ -64,27 +63,10 @@ class LocalBackend:
         self._start()
 
     def _start(self) -> None:
-        ours, theirs = socket.socketpair()
-        self._output = tempfile.TemporaryFile()  # noqa: SIM115 -- open for as long as the snapshot
-        one_thread = dict.fromkeys(_THREADS, "1")
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "pytest_gpuexp.worker", str(theirs.fileno())],
-            pass_fds=[theirs.fileno()],
-            stdin=subprocess.DEVNULL,
-            stdout=self._output,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-            env={
-                **self._environ,
-                # Threads begun by an import would be missing in a forked child, which then hangs.
-                **one_thread,
-                "PYTORCH_NVML_BASED_CUDA_CHECK": "1",
-                "PYTEST_GPUEXP_WORKER": "1",
-            },
-        )
-        theirs.close()
+        ahead = self._forerunner.take(self._environ) if self._forerunner is not None else None
+        worker = ahead or start_worker(self._environ)
+        self._process, self._channel, self._output = worker.process, worker.channel, worker.output
         self._lives = True
-        self._channel = Channel(ours)
         self._channel.send_hearing(self._greeting)
         self.handle = f"{self._process.pid}:{processes.start_time(self._process.pid)}"
         for path in self._paths:
@@ -168,7 +150,7 @@ class LocalBackend:
         return 1 if attempt.spec.gpus is None else attempt.spec.gpus
 
     def _run_environment(self, attempt: Attempt) -> dict[str, str]:
-        threads = {name: self._environ.get(name, str(self._threads)) for name in _THREADS}
+        threads = {name: self._environ.get(name, str(self._threads)) for name in THREADS}
         return {**threads, "PYTEST_GPUEXP_RUN": attempt.key}
 
     def _take(self, message: Message, finished: dict[Job, Outcome]) -> None:
