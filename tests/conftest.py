@@ -52,6 +52,12 @@ def hangups_are_heard() -> None:
 
 
 @pytest.fixture(scope="session", autouse=True)
+def sessions_have_a_place(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Keep the folders of the sessions that are started apart: each looks through all of them."""
+    os.environ["PYTEST_DEBUG_TEMPROOT"] = str(tmp_path_factory.mktemp("sessions"))
+
+
+@pytest.fixture(scope="session", autouse=True)
 def watch_file(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path]]:
     """Watch the session's processes from outside; give the mark they bear and the watch's file."""
     mark, file = f"{os.getpid()}-{time.time_ns()}", tmp_path_factory.mktemp("watch") / "excess"

@@ -10,7 +10,6 @@ from pathlib import Path
 MEASURED = frozenset(
     {
         "behaviour/test_checkpoints.py",
-        "behaviour/test_checkpoints_in_a_bucket.py",
         "behaviour/test_cli.py",
         "behaviour/test_collection.py",
         "behaviour/test_commands.py",
@@ -32,7 +31,6 @@ MEASURED = frozenset(
         "behaviour/test_modal_app.py",
         "behaviour/test_modal_commands.py",
         "behaviour/test_options.py",
-        "behaviour/test_reference_pages_modal.py",
         "behaviour/test_registry.py",
         "behaviour/test_retries.py",
         "behaviour/test_runners.py",
@@ -41,8 +39,6 @@ MEASURED = frozenset(
         "behaviour/test_stages.py",
         "behaviour/test_standalone.py",
         "behaviour/test_stub_mode.py",
-        "behaviour/test_two_sessions.py",
-        "behaviour/test_verbs.py",
     }
 )
 """Files whose tests' processes are measured, and single tests, as ``folder/file.py::test_name``."""
