@@ -82,15 +82,17 @@ def test_values_that_are_not_finite_come_back(tmp_path: Path) -> None:
 def test_a_descriptor_that_was_closed_and_given_away_is_not_written_to(tmp_path: Path) -> None:
     writer = a_writer(tmp_path)
     writer.append({"a": 1}, None)
-    stolen = os.dup(0)
-    os.close(stolen)
+    path = str(tmp_path / "run" / "metrics.jsonl")
+    [held] = [
+        n for n in os.listdir("/proc/self/fd") if os.path.realpath(f"/proc/self/fd/{n}") == path
+    ]
     other = os.open(tmp_path / "other.txt", os.O_CREAT | os.O_RDWR)
-    os.dup2(other, stolen - 1)  # the number that the writer holds
+    os.dup2(other, int(held))
 
     writer.append({"a": 2}, None)
     writer.close()
     os.close(other)
-    os.close(stolen - 1)
+    os.close(int(held))
 
     assert (tmp_path / "other.txt").read_bytes() == b""
     assert [point["metrics"]["a"] for point in points(tmp_path)] == [1, 2]
