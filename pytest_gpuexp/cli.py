@@ -44,6 +44,9 @@ def main(
     except GpuexpError as error:
         print(f"gpuexp {arguments.command}: {error}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print(f"gpuexp {arguments.command}: interrupted", file=sys.stderr)
+        return 2
     if answer.text:
         print(answer.text)
     return int(answer.code)

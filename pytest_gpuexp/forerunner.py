@@ -36,8 +36,13 @@ class Forerunner:
         self._worker: WorkerProcess | None = start_worker(environ)
 
     def take(self, environ: Mapping[str, str]) -> WorkerProcess | None:
-        """Return the process, once; None where ``environ`` has changed since it was started."""
-        if self._environ != environ:
+        """Return the process, once; None where it has ended, or ``environ`` has changed since."""
+        if (
+            self._worker is None
+            or self._environ != environ
+            or self._worker.process.poll() is not None
+        ):
+            self.dismiss()
             return None
         worker, self._worker = self._worker, None
         return worker

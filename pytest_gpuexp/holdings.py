@@ -141,4 +141,4 @@ def named_storage(place: str | None, environ: Mapping[str, str]) -> Storage:
 
 
 def _usual(environ: Mapping[str, str]) -> str:
-    return environ.get(_VARIABLE) or inquiries.storage_of(Path.cwd(), environ) or DEFAULT
+    return inquiries.storage_of(Path.cwd(), environ) or DEFAULT

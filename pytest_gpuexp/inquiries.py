@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -15,6 +16,9 @@ from pytest_gpuexp import errands
 from pytest_gpuexp.errors import BackendUnavailable
 
 _FILE = "PYTEST_GPUEXP_OFFERS"
+_STORAGE = "PYTEST_GPUEXP_STORAGE"
+_OPTION = re.compile("--(gpuexp-)?storage")
+_OPTION_OR_INI = re.compile("--(gpuexp-)?storage|gpuexp_storage")
 _SECONDS = 120.0
 _TOPICS = {"backends": "which backends", "storage": "which storage"}
 _SETTINGS = (
@@ -42,29 +46,34 @@ def backends_of(folder: Path, options: Sequence[str] = ()) -> list[str]:
 
 
 def storage_of(folder: Path, environ: Mapping[str, str] = os.environ) -> str | None:
-    """Return the storage that a session in ``folder`` would use by its ini file; None: none.
+    """Return the storage of sessions in ``folder``, None where neither they nor ``environ`` say.
 
-    pytest is asked only where a file that it may read, or PYTEST_ADDOPTS, has the word.
+    pytest is asked only where a file that it may read, or PYTEST_ADDOPTS, speaks of one.
 
     Raises:
         BackendUnavailable: as in ``backends_of``.
     """
-    here = folder.resolve()
-    files = (one / name for one in (here, *here.parents) for name in _SETTINGS)
-    if "storage" not in environ.get("PYTEST_ADDOPTS", "") and not any(map(_has_the_word, files)):
-        return None
-    named: str | None = _ask("storage", folder)
-    return named
+    here, named = folder.resolve(), environ.get(_STORAGE)
+    files = [one / name for one in (here, *here.parents) for name in _SETTINGS]
+    told = [environ.get("PYTEST_ADDOPTS", ""), *map(_text, files)]
+    # The environment outranks the ini file, and is outranked by options, there as well.
+    telling = _OPTION if named else _OPTION_OR_INI
+    if not any(map(telling.search, told)):
+        return named
+    asked: str | None = _ask(
+        "storage", folder, hint=f" Or name it: as the command's argument, or in {_STORAGE}."
+    )
+    return asked
 
 
-def _has_the_word(file: Path) -> bool:
+def _text(file: Path) -> str:
     try:
-        return b"storage" in file.read_bytes()
+        return file.read_text(encoding="utf-8", errors="replace") if file.is_file() else ""
     except OSError:
-        return False
+        return ""
 
 
-def _ask(question: str, folder: Path, options: Sequence[str] = ()) -> Any:
+def _ask(question: str, folder: Path, options: Sequence[str] = (), *, hint: str = "") -> Any:
     """Return what the pytest of ``folder`` answers to one of ``_TOPICS``."""
     topic = _TOPICS[question]
     if _FILE in os.environ:
@@ -79,7 +88,12 @@ def _ask(question: str, folder: Path, options: Sequence[str] = ()) -> Any:
             done = subprocess.run(
                 words,
                 cwd=folder,
-                env={**errands.environment(), _FILE: str(file)},
+                env={
+                    **errands.environment(),
+                    _FILE: str(file),
+                    # Whoever measures coverage by the ini file keeps what was measured.
+                    "COVERAGE_FILE": str(Path(place) / "coverage"),
+                },
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
@@ -100,6 +114,6 @@ def _ask(question: str, folder: Path, options: Sequence[str] = ()) -> Any:
             output = done.stdout.decode(errors="replace").strip()
             raise BackendUnavailable(
                 f"pytest does not start in {folder}, and cannot say {topic} it knows: "
-                f"{output[-2000:] or f'exit code {done.returncode}'}"
+                f"{output[-2000:] or f'exit code {done.returncode}'}{hint}"
             )
         return json.loads(file.read_text())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 import os
 from pathlib import Path
 from typing import Any
@@ -66,6 +67,8 @@ class _Door:
                 return [] if naming.is_experiment(file_path, self._patterns) else collectors
         elif not naming.is_experiment(file_path, self._patterns) or not any(asked):
             return collectors  # pytest looks at the neighbours of the files that it was given
+        if self._refusal is not None:
+            return []  # it was said once
         try:
             return self._open().kit.take(file_path, parent, collectors)
         except pytest.UsageError as error:
@@ -132,10 +135,12 @@ class _Door:
         return controller
 
     def _send_ahead(self) -> None:
-        asked = _room(self._config, "pytest_gpuexp.asked")
-        if asked.foresees_local_runs(self._config):
-            ahead = _room(self._config, "pytest_gpuexp.forerunner")
-            if ahead.MARK not in os.environ:  # a worker starts no workers
+        # Late: sessions without experiments do without them.
+        asked = importlib.import_module("pytest_gpuexp.asked")
+        ahead = importlib.import_module("pytest_gpuexp.forerunner")
+        # A worker starts no workers.
+        if ahead.MARK not in os.environ and asked.foresees_local_runs(self._config):
+            with contextlib.suppress(OSError):  # who needs it will start it, and say what is wrong
                 self._forerunner = ahead.Forerunner(os.environ)
                 self._config.pluginmanager.register(self._forerunner, "gpuexp-forerunner")
 

@@ -102,12 +102,40 @@ def test_without_a_name_the_storage_of_the_ini_file_is_meant(
     monkeypatch.setenv("PYTEST_GPUEXP_STORAGE", str(tmp_path / "kept here"))
     assert Asked(capsys, "list").text.splitlines()[1].startswith("kept ")
 
-    monkeypatch.delenv("PYTEST_GPUEXP_STORAGE")
+    (tmp_path / ".coverage").write_text("what was measured")
+    (tmp_path / "pytest.ini").write_text("[pytest]\naddopts = --cov=x --storage='../kept here'\n")
+    monkeypatch.setenv("PYTEST_GPUEXP_STORAGE", "nowhere")  # the command line outranks it
+    monkeypatch.delenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", raising=False)
+    assert Asked(capsys, "list").text.splitlines()[1].startswith("kept ")
+    assert (tmp_path / ".coverage").read_text() == "what was measured"
+
+    monkeypatch.setenv("PYTEST_GPUEXP_STORAGE", "")
+    (tmp_path / "pytest.ini").write_text("[pytest]\n")
+    monkeypatch.setenv("PYTEST_ADDOPTS", f"--storage='{tmp_path}/kept here'")
+    assert Asked(capsys, "list").text.splitlines()[1].startswith("kept ")
+    monkeypatch.delenv("PYTEST_ADDOPTS")
+
+
+def test_where_pytest_cannot_say_which_storage_is_meant_it_may_be_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sessions.run(sessions.write(tmp_path, exp_kept=KEPT))
+    (tmp_path / "pyproject.toml").write_text("[project]\ndependencies = ['google-cloud-storage']\n")
     (tmp_path / "conftest.py").write_text("import no_such_module\n")
+    assert Asked(capsys, "list").text.splitlines()[1].startswith("kept ")  # no word of ours
+
+    (tmp_path / "pytest.ini").write_text("[pytest]\ngpuexp_storage = results\n")
     broken = Asked(capsys, "list")
     assert broken.code == 2
     assert "and cannot say which storage it knows: " in broken.error
     assert "No module named 'no_such_module'" in broken.error
+    assert "Or name it: as the command's argument, or in PYTEST_GPUEXP_STORAGE." in broken.error
+    assert Asked(capsys, "list", "results").text.splitlines()[1].startswith("kept ")
+
+    (tmp_path / "conftest.py").unlink()
+    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
+    monkeypatch.delenv("PYTEST_PLUGINS", raising=False)
+    assert Asked(capsys, "list").text.splitlines()[1].startswith("kept ")  # as sessions, without us
 
 
 def test_a_bucket_is_listed_with_links_that_need_no_keys(

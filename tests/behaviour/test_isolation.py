@@ -19,6 +19,7 @@ from pytest_gpuexp import experiment, seeds
 
 pytestmark = experiment("isolation", claim="Runs do not touch each other.")
 TOUCHED = []
+SELDOM = gc.get_threshold()[0]
 
 @pytest.fixture(scope="session")
 def session_number():
@@ -42,7 +43,7 @@ def exp_alone(runner, seed, session_number, module_number):
         "began": began, "ended": time.time(),
         "path": sys.path.count("/nowhere/%d" % ((seed + 1) % 6)),
         "fixtures": [session_number, module_number], "run": os.environ.get("PYTEST_GPUEXP_RUN"),
-        "collections": gc.get_threshold(),
+        "collections": gc.get_threshold(), "seldom": SELDOM, "frozen": gc.get_freeze_count(),
     })
     print("output of seed", seed)
     assert seed != 5
@@ -158,7 +159,11 @@ def test_no_more_runs_execute_at_once_than_were_asked_for(forked: Ended) -> None
 
 
 def test_a_run_collects_garbage_as_often_as_any_process(forked: Ended) -> None:
-    assert seen(forked, 0)["collections"] == list(gc.get_threshold())
+    first = seen(forked, 0)
+
+    assert first["collections"] == list(gc.get_threshold())
+    assert first["seldom"] > gc.get_threshold()[0]  # where it was imported, for all runs
+    assert first["frozen"] > 10_000
 
 
 def test_a_run_knows_which_attempt_it_is(forked: Ended) -> None:

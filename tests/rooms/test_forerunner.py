@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -52,7 +53,22 @@ def test_its_process_is_taken_once_and_is_then_the_takers(forerunner: Forerunner
 def test_who_would_start_it_with_another_environment_does_not_get_it(
     forerunner: Forerunner,
 ) -> None:
+    before = set(processes.children())
+
     assert forerunner.take({**ENVIRON, "TOLD": "by a conftest"}) is None
+    assert len(before - set(processes.children())) == 1  # it waits for nobody else
+
+
+def test_one_that_has_ended_is_not_taken(forerunner: Forerunner) -> None:
+    [pid] = {
+        one
+        for one in processes.children()
+        if MARK.encode() in Path(f"/proc/{one}/environ").read_bytes()
+    }
+    os.kill(pid, signal.SIGKILL)
+    os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+
+    assert forerunner.take(ENVIRON) is None
 
 
 def test_one_that_nobody_took_is_ended() -> None:
