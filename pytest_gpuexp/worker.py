@@ -135,6 +135,7 @@ class Worker:
                 binding.warm(module, attempt.spec)
                 if not attempt.stub:
                     self._import(put_off.foreseen(module.path.read_text("utf-8"), sys.modules))
+                recording.rehearse(attempt)
             children.settle_memory()
 
     def _launch(self) -> Child:
