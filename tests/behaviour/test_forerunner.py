@@ -33,8 +33,11 @@ WATCH = """
             file.write(f"{ahead} {workers}")
 
     def is_worker(pid):
-        with open(f"/proc/{pid}/cmdline") as file:
-            return "pytest_gpuexp.worker" in file.read()
+        try:
+            with open(f"/proc/{pid}/cmdline") as file:
+                return "pytest_gpuexp.worker" in file.read()
+        except OSError:  # it has ended meanwhile: git, for one
+            return False
 """
 
 
