@@ -6,9 +6,9 @@ import time
 from collections.abc import Iterable, Sequence
 
 from pytest_gpuexp.claims import code_of
-from pytest_gpuexp.collection import ExperimentItem
 from pytest_gpuexp.elsewhere import Elsewhere
 from pytest_gpuexp.errors import StorageError
+from pytest_gpuexp.items import ExperimentItem
 from pytest_gpuexp.knowledge import Knowledge
 from pytest_gpuexp.moments import utc
 from pytest_gpuexp.origins import Origins

@@ -7,10 +7,11 @@ from collections.abc import Iterable, Mapping, Sequence
 import pytest
 
 from pytest_gpuexp import concluding, provenance, registry, results
-from pytest_gpuexp.collection import ExperimentItem, ExperimentModule
+from pytest_gpuexp.collection import ExperimentModule
 from pytest_gpuexp.conclusions import ExperimentReport, Judgement
 from pytest_gpuexp.errors import StorageError
 from pytest_gpuexp.halting import stop_where_asked
+from pytest_gpuexp.items import ExperimentItem
 from pytest_gpuexp.judging import RESULTS, Judge, Unreadable
 from pytest_gpuexp.knowledge import Knowledge
 from pytest_gpuexp.orders import Order

@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 
 from pytest_gpuexp import binding
-from pytest_gpuexp.collection import ExperimentItem
 from pytest_gpuexp.fingerprint import Start, Tracer
+from pytest_gpuexp.items import ExperimentItem
 
 _ALL = "*"  # bound by nothing, so all of the file counts
 _XUNIT = ("setup_module", "setup_function", "teardown_module", "teardown_function")

@@ -7,8 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 import pytest
 
 from pytest_gpuexp import recording
-from pytest_gpuexp.collection import ExperimentItem
 from pytest_gpuexp.execution import Execution
+from pytest_gpuexp.items import ExperimentItem
 from pytest_gpuexp.records import Attempt, Outcome
 from pytest_gpuexp.stopping import Stopping
 from pytest_gpuexp.storage.local import LocalStorage

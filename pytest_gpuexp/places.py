@@ -16,10 +16,10 @@ from pytest_gpuexp import backend_names, recording
 from pytest_gpuexp.backends.in_process import InProcessBackend
 from pytest_gpuexp.backends.local import LocalBackend
 from pytest_gpuexp.backends.published import PublishedBackend
-from pytest_gpuexp.collection import ExperimentItem
 from pytest_gpuexp.configuring import parallelism_of, xdist_workers
 from pytest_gpuexp.errors import GpuexpError, StorageError, UsageProblems
 from pytest_gpuexp.greeting import make_greeting
+from pytest_gpuexp.items import ExperimentItem
 from pytest_gpuexp.notices import Notices
 from pytest_gpuexp.own_process import OwnProcess
 from pytest_gpuexp.plan_lines import facts_of

@@ -8,7 +8,7 @@ import pytest
 
 from pytest_gpuexp import figures, retrying
 from pytest_gpuexp.claiming import Claiming
-from pytest_gpuexp.collection import ExperimentItem
+from pytest_gpuexp.items import ExperimentItem
 from pytest_gpuexp.protocols import Display
 from pytest_gpuexp.records import UNFINISHED, Attempt, ExperimentResult
 

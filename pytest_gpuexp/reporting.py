@@ -8,7 +8,7 @@ from typing import Any, cast
 
 import pytest
 
-from pytest_gpuexp.collection import ExperimentItem
+from pytest_gpuexp.items import ExperimentItem
 from pytest_gpuexp.records import ExperimentResult, Outcome, Plain
 from pytest_gpuexp.warned import warning_from_plain
 

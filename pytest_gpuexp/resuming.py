@@ -8,9 +8,9 @@ from dataclasses import replace
 import pytest
 
 from pytest_gpuexp.claims import Claim, code_of
-from pytest_gpuexp.collection import ExperimentItem
 from pytest_gpuexp.elsewhere import Elsewhere
 from pytest_gpuexp.halting import stop_where_asked
+from pytest_gpuexp.items import ExperimentItem
 from pytest_gpuexp.knowledge import Knowledge
 from pytest_gpuexp.origins import Origins
 from pytest_gpuexp.plan import SINCE, Known, Planned, make_plan

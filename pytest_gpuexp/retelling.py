@@ -7,7 +7,7 @@ from typing import Any, cast
 import pytest
 from _pytest.skipping import evaluate_xfail_marks
 
-from pytest_gpuexp.collection import ExperimentItem
+from pytest_gpuexp.items import ExperimentItem
 from pytest_gpuexp.records import ExperimentResult
 
 

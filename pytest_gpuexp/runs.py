@@ -12,12 +12,12 @@ import pytest
 
 from pytest_gpuexp import documents, glimpse, provenance, reporting
 from pytest_gpuexp.claiming import Claiming
-from pytest_gpuexp.collection import ExperimentItem
 from pytest_gpuexp.dispatch import Dispatch
 from pytest_gpuexp.elsewhere import Elsewhere
 from pytest_gpuexp.errors import BackendUnavailable, StorageError
 from pytest_gpuexp.halting import left_behind, stop_where_asked
 from pytest_gpuexp.interruption import terminable
+from pytest_gpuexp.items import ExperimentItem
 from pytest_gpuexp.knowledge import Knowledge
 from pytest_gpuexp.moments import seconds
 from pytest_gpuexp.origins import Origins

@@ -12,11 +12,12 @@ import pytest
 from pytest_gpuexp import choosing, reporting, results, retrying, staging
 from pytest_gpuexp.claiming import Claiming
 from pytest_gpuexp.closing import Closing
-from pytest_gpuexp.collection import ExperimentItem, ExperimentModule, Kit
+from pytest_gpuexp.collection import ExperimentModule, Kit
 from pytest_gpuexp.configuring import read_options
 from pytest_gpuexp.elsewhere import Elsewhere
 from pytest_gpuexp.errors import WorkerMayNotDispatch
 from pytest_gpuexp.forerunner import MARK
+from pytest_gpuexp.items import ExperimentItem
 from pytest_gpuexp.judging import Judge
 from pytest_gpuexp.knowledge import Knowledge
 from pytest_gpuexp.origins import Origins

@@ -10,7 +10,7 @@ from typing import Any, cast
 import pytest
 
 from pytest_gpuexp import reporting
-from pytest_gpuexp.collection import ExperimentItem
+from pytest_gpuexp.items import ExperimentItem
 from pytest_gpuexp.records import ExperimentResult, Outcome
 from tests.rooms.attempts import a_result
 
