@@ -11,7 +11,7 @@ from types import MappingProxyType
 
 from pytest_gpuexp import documents
 from pytest_gpuexp.claims import Claim, Intent, Owner, code_of, read_claim
-from pytest_gpuexp.errors import RecordInvalid
+from pytest_gpuexp.errors import ObjectDamaged, RecordInvalid
 from pytest_gpuexp.plan import Glance
 from pytest_gpuexp.protocols import Storage
 from pytest_gpuexp.record_index import RecordIndex, index_name
@@ -190,7 +190,8 @@ class Ledger:
         if number is None:
             return None
         name = self._job(f"{run_id}.{number}")
-        with contextlib.suppress(FileNotFoundError):
+        # A server may keep the half of an object whose sender was killed.
+        with contextlib.suppress(FileNotFoundError, ObjectDamaged):
             for _ in range(_LOOKS):
                 if (data := self._storage.read(name)).endswith(b"\n"):
                     return read_claim(data, name)

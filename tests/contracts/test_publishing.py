@@ -53,6 +53,22 @@ def test_an_artifact_that_the_bucket_has_damaged_is_sent_again(
     assert not [path for path in tmp_path.rglob("*") if path.is_file()]
 
 
+def test_a_record_whose_sender_was_killed_on_the_way_is_sent_again(tmp_path: Path) -> None:
+    spool = LocalStorage(tmp_path)
+    record, _ = end_an_attempt(spool, b"abc")
+    data = spool.read(record)
+    with strict(busy_every=10**9, conflicts_every=10**9) as server:
+        storage = TigrisStorage(BUCKET, environ=server.environ())
+        storage.write(record, data)
+        half = dataclasses.replace(server.bucket.objects[record], data=b"")
+        server.bucket.objects[record] = half
+
+        Publisher(spool, storage).publish(record)
+
+        assert storage.read(record) == data
+    assert not spool.exists(record)
+
+
 @pytest.mark.parametrize(("size", "asked"), [(6, 2), (2 << 20, 3)], ids=["small", "large"])
 def test_an_artifact_whose_name_is_free_costs_no_request_more(
     tmp_path: Path, size: int, asked: int

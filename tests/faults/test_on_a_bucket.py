@@ -59,8 +59,8 @@ def test_a_controller_killed_again_and_again_publishes_each_run_once(
             process.kill()
     last = sessions.run(folder, *words, changes=changes)
 
-    assert ran(folder) == {str(number): 1 for number in range(RUNS)}
     assert last.code == 0, last.text
+    assert ran(folder) == {str(number): 1 for number in range(RUNS)}
     assert f"{RUNS} passed" in last.text
     keys = seaweed.keys(f"{tmp_path.name}/swept/records/")
     results = [documents.read_record(seaweed.get(key)) for key in keys]
@@ -118,6 +118,29 @@ def test_a_record_whose_bytes_have_changed_in_the_bucket_is_named_and_its_run_re
     assert "2 of 3 runs kept, 1 to run" in again.text, again.text
     assert f"1 unreadable record: {key.removeprefix(tmp_path.name + '/')}\n" in again.text
     assert again.code == 0
+
+
+def test_a_claim_whose_sender_was_killed_on_the_way_is_nobody_s(
+    tmp_path: Path, moto: Server
+) -> None:
+    """Some servers keep an object whose bytes have not all come, with the sha256 of them all."""
+    folder, changes = swept(tmp_path, 3), moto.environ()
+    storage = f"--storage=s3://{BUCKET}/{tmp_path.name}"
+    sessions.run(folder, storage, changes=changes)
+    (record, *_), client = moto.keys(f"{tmp_path.name}/swept/records/"), moto.client()
+    claim = record.replace("/records/", "/jobs/")
+    metadata = {"gpuexp-sha256": "0" * 64}
+    assert client.head_object(Bucket=BUCKET, Key=claim)["Metadata"].keys() >= metadata.keys()
+    client.put_object(Bucket=BUCKET, Key=claim, Body=b"", Metadata=metadata)
+    for gone in (record, f"{tmp_path.name}/swept/index.jsonl"):
+        client.delete_object(Bucket=BUCKET, Key=gone)
+    client.close()
+
+    again = sessions.run(folder, storage, "--resume", changes=changes)
+
+    assert again.code == 0, again.text
+    assert "2 of 3 runs kept, 1 to run" in again.text
+    assert ran(folder).total() == 4
 
 
 def test_a_bucket_that_goes_away_before_the_plan_is_told_as_such(
