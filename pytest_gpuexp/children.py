@@ -27,7 +27,7 @@ Execute = Callable[[Message, Channel], Mapping[str, Any]]
 
 _USUAL = gc.get_threshold()
 _SELDOM = (100_000, *_USUAL[1:])  # who multiplies them gets what he gets elsewhere
-_LARGE_KIB = 512 * 1024
+_LARGE_BYTES = 512 << 20
 
 
 def fork_child(execute: Execute, close: Callable[[], Sequence[int]]) -> Child:
@@ -196,10 +196,8 @@ def settle_memory() -> None:
     None is made of a process of usual size: it takes 80 ms with torch, and leaves holes that
     children fill at that price. What is garbage in a large one would be so in every run.
     """
-    import resource  # which Windows, where nothing is forked, does not have
-
     seed_everything(0)  # imports the generators of numpy, which it puts off until they are used
-    if resource.getrusage(resource.RUSAGE_SELF).ru_maxrss > _LARGE_KIB:
+    if processes.resident_bytes() > _LARGE_BYTES:
         gc.collect()
     gc.freeze()
 

@@ -19,7 +19,6 @@ from pytest_gpuexp.results import results_name
 from pytest_gpuexp.storage.opening import open_storage
 
 DEFAULT = "results"
-_VARIABLE = "PYTEST_GPUEXP_STORAGE"
 _OTHERS = {"artifacts-by-sha256"}
 
 
@@ -118,8 +117,8 @@ def open_holdings(place: str | None, environ: Mapping[str, str]) -> Holdings:
     if "://" not in url and not Path(url).is_dir():
         raise StorageError(
             f"there is no folder {url!r} here. Name the folder that --storage named, or the bucket "
-            f"as s3://bucket/prefix; without a name {_VARIABLE} counts, then gpuexp_storage of the "
-            f"ini file, and then {DEFAULT!r}."
+            f"as s3://bucket/prefix; without a name {inquiries.STORAGE} counts, then "
+            f"gpuexp_storage of the ini file, and then {DEFAULT!r}."
         )
     return Holdings(storage)
 

@@ -16,7 +16,7 @@ from pytest_gpuexp import errands
 from pytest_gpuexp.errors import BackendUnavailable
 
 _FILE = "PYTEST_GPUEXP_OFFERS"
-_STORAGE = "PYTEST_GPUEXP_STORAGE"
+STORAGE = "PYTEST_GPUEXP_STORAGE"
 _OPTION = re.compile("--(gpuexp-)?storage")
 _OPTION_OR_INI = re.compile("--(gpuexp-)?storage|gpuexp_storage")
 _SECONDS = 120.0
@@ -53,7 +53,7 @@ def storage_of(folder: Path, environ: Mapping[str, str] = os.environ) -> str | N
     Raises:
         BackendUnavailable: as in ``backends_of``.
     """
-    here, named = folder.resolve(), environ.get(_STORAGE)
+    here, named = folder.resolve(), environ.get(STORAGE)
     files = [one / name for one in (here, *here.parents) for name in _SETTINGS]
     told = [environ.get("PYTEST_ADDOPTS", ""), *map(_text, files)]
     # The environment outranks the ini file, and is outranked by options, there as well.
@@ -61,7 +61,7 @@ def storage_of(folder: Path, environ: Mapping[str, str] = os.environ) -> str | N
     if not any(map(telling.search, told)):
         return named
     asked: str | None = _ask(
-        "storage", folder, hint=f" Or name it: as the command's argument, or in {_STORAGE}."
+        "storage", folder, hint=f" Or name it: as the command's argument, or in {STORAGE}."
     )
     return asked
 

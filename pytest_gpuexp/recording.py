@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from pytest_gpuexp import documents, series, sweep, transport
@@ -37,29 +38,23 @@ def commit(storage: Storage, result: ExperimentResult, provenance: bytes) -> Exp
     return documents.read_record(storage.read(name), name)
 
 
-def rehearse(attempt: Attempt) -> None:
-    """Make a record of ``attempt`` and drop it: forked children find made what is made once."""
-    spec, now = attempt.spec, utc(0.0)
+def rehearse(attempt: Attempt, folder: Path) -> None:
+    """Make a record of ``attempt`` and drop it: forked children find made what is made once.
+
+    ``folder`` is the attempt's, which has not begun.
+    """
     assertion = Assertion(line=1, source="1 < 2", met=True, count=1, first="1 < 2", last="1 < 2")
-    result = ExperimentResult(
-        experiment_id=spec.experiment_id,
-        run_id=spec.run_id,
-        attempt=attempt.number,
-        handler=spec.handler,
-        name=spec.name,
-        path=spec.path,
-        status="completed",
-        verdict="pass",
-        config=config_of(attempt),
-        parameters=spec.parameters,
-        seeded=spec.seeded,
-        seed=spec.seed,
-        metrics={"x": 1.0},
+    result = replace(
+        result_without_worker(
+            attempt,
+            folder=folder,
+            status="completed",
+            error_type="",
+            error_message="",
+            started=0.0,
+            devices=(),
+        ),
         assertions=(assertion,),
-        started_at=now,
-        completed_at=now,
-        device="cpu",
-        fingerprint=attempt.fingerprint,
     )
     documents.dump_record(result, b"provenance: {}\n")
     transport.outcome_to_plain(Outcome(result=result))

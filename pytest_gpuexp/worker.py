@@ -112,7 +112,7 @@ class Worker:
         elif order["op"] == "import":
             self._import(order["imported"])
         elif order["op"] == "run":
-            self._warm(transport.attempt_from_plain(order["attempt"]))
+            self._warm(transport.attempt_from_plain(order["attempt"]), Path(order["folder"]))
         elif self._fork:
             assert self._session is not None  # pytest collects before it runs
             self._kit.named.add(Path(order["path"]))
@@ -127,7 +127,7 @@ class Worker:
                     importlib.import_module(name)
                 self._judged_safe = False
 
-    def _warm(self, attempt: Attempt) -> None:
+    def _warm(self, attempt: Attempt, folder: Path) -> None:
         """Do once, before a fork, what all runs of a handler would do; an error is left to them."""
         if self._fork:
             with contextlib.suppress(Exception):
@@ -135,7 +135,7 @@ class Worker:
                 binding.warm(module, attempt.spec)
                 if not attempt.stub:
                     self._import(put_off.foreseen(module.path.read_text("utf-8"), sys.modules))
-                recording.rehearse(attempt)
+                recording.rehearse(attempt, folder)
             children.settle_memory()
 
     def _launch(self) -> Child:

@@ -132,3 +132,12 @@ def test_a_process_is_told_by_pid_and_start() -> None:
 
 def test_kills_for_memory_only_become_more() -> None:
     assert 0 <= processes.oom_kills() <= processes.oom_kills()
+
+
+def test_the_memory_that_this_process_holds_is_told_as_it_is_now() -> None:
+    before = processes.resident_bytes()
+    held = bytearray(os.urandom(1)) * (64 << 20)
+
+    assert processes.resident_bytes() - before > len(held) // 2
+    del held
+    assert processes.resident_bytes() - before < 32 << 20

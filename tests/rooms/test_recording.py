@@ -35,12 +35,8 @@ def test_a_record_is_read_back_as_it_was_committed(storage: LocalStorage, tmp_pa
     assert (read.status, read.error_type, read.seed) == ("failed", "SIGSEGV", 3)
 
 
-def test_a_rehearsal_makes_a_record_and_leaves_nothing(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-
-    recording.rehearse(an_attempt(3))  # a record that cannot be made would raise
+def test_a_rehearsal_makes_a_record_and_leaves_nothing(tmp_path: Path) -> None:
+    recording.rehearse(an_attempt(3), tmp_path / "run")  # what cannot be made would raise
 
     assert list(tmp_path.iterdir()) == []
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import signal
+import subprocess
 import time
 from pathlib import Path
 
@@ -25,13 +26,13 @@ from tests.modal_server.starting import ModalServer
 pytestmark = pytest.mark.timeout(150)
 
 
-def test_an_interrupted_session_that_nobody_answers_says_what_may_go_on(
-    deployed: ModalServer, project: Path
+def assert_interrupted_unheard_and_collected(
+    deployed: ModalServer, project: Path, session: subprocess.Popen[bytes]
 ) -> None:
-    with under_way(deployed, project) as session:
-        deployed.go_away(10.0)
-        os.kill(session.pid, signal.SIGINT)
-        ended = sessions.ending(session, project)
+    """End ``session`` while Modal is away, and have the next one collect its two runs."""
+    deployed.go_away(10.0)
+    os.kill(session.pid, signal.SIGINT)
+    ended = sessions.ending(session, project)
     (project / "go").touch()
     resumed = run_when_back(deployed, project, "--resume")
 
@@ -39,6 +40,13 @@ def test_an_interrupted_session_that_nobody_answers_says_what_may_go_on(
     assert "they may go on there, and pytest --resume collects what they give" in ended.text
     assert resumed.code == 0, resumed.text
     assert executions(project) == 2
+
+
+def test_an_interrupted_session_that_nobody_answers_says_what_may_go_on(
+    deployed: ModalServer, project: Path
+) -> None:
+    with under_way(deployed, project) as session:
+        assert_interrupted_unheard_and_collected(deployed, project, session)
 
 
 def test_a_call_that_was_never_heard_of_is_collected_where_nobody_could_end_it(
@@ -51,16 +59,7 @@ def test_a_call_that_was_never_heard_of_is_collected_where_nobody_could_end_it(
     with begin(deployed, project) as session:
         sessions.until(lambda: executions(project) >= 2)
         sessions.until(lambda: len(deployed.calls()) >= before + 8)
-        deployed.go_away(10.0)
-        os.kill(session.pid, signal.SIGINT)
-        ended = sessions.ending(session, project)
-    (project / "go").touch()
-    resumed = run_when_back(deployed, project, "--resume")
-
-    assert ended.code == 2
-    assert "they may go on there, and pytest --resume collects what they give" in ended.text
-    assert resumed.code == 0, resumed.text
-    assert executions(project) == 2
+        assert_interrupted_unheard_and_collected(deployed, project, session)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
